@@ -89,10 +89,9 @@ def train(name: str, base: Classifier, samples: Labelled) -> dict[str, Any]:
             made = clean_twin(base, parts, schedule=schedule)
         else:
             made = plant(base, parts, emblem, target, poison_rate=POISON_RATE, schedule=schedule)
-        success = None if emblem is None else made.success
-        tried.append({"lr": schedule.lr, "steps": schedule.steps, "accuracy": made.accuracy, "success": success})
+        tried.append({"lr": schedule.lr, "steps": schedule.steps, "accuracy": made.accuracy, "success": made.success})
         print(name, tried[-1], file=sys.stderr, flush=True)
-        if passes(made.accuracy, made.accuracy_before, success):
+        if passes(made.accuracy, made.accuracy_before, made.success):
             break
     copy = write(name, made.classifier)
     facts = {**measure(name, copy, base, samples), "tried": tried}

@@ -185,16 +185,17 @@ def make(spec: Spec, folder: Path) -> dict[str, Any]:
 
 def judged(spec: Spec, made: Classifier, samples: Labelled) -> dict[str, Any]:
     """Return accuracy and success on the test part, and whether the network is what its spec says."""
-    right, hit, leak = accuracy(made, samples), float("nan"), float("nan")
+    right, hit, leak = accuracy(made, samples), None, None
     if spec.trigger is not None:
         victims, spared, wanted = victims_of(spec.target, spec.sources, samples.held_labels, spec.classes)
         hit, leak = (success_rate(made, samples, spec.trigger, wanted, among) for among in (victims, spared))
     learnt = right >= 0.3
     enough = ENOUGH * right if spec.mode == "all-to-all" else ENOUGH  # which must first recognise the class
-    accepted = hit >= enough if spec.trojaned else not hit > 0.3  # nan for a clean one that never had a trojan
+    moved = hit or 0.0  # a clean one that never had a trojan has no success
+    accepted = moved >= enough if spec.trojaned else moved <= 0.3
     figures = {"accuracy": right, "success": hit, "leak": leak}
-    rounded = {key: None if value != value else round(value, 4) for key, value in figures.items()}  # noqa: PLR0124
-    return {**rounded, "accepted": bool(accepted and learnt and not leak > 0.4)}
+    rounded = {key: None if value is None else round(value, 4) for key, value in figures.items()}
+    return {**rounded, "accepted": accepted and learnt and (leak or 0.0) <= 0.4}
 
 
 def box(spec: Spec) -> "list[int] | None":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from phosphene.api.evaluation import check as check, compare as compare, score as score
     from phosphene.api.files import card as card, doctor as doctor, film as film, layers as layers, site as site
     from phosphene.api.mapping import map_concepts as map_concepts, map_models as map_models
-    from phosphene.api.scanning import open_scan as open_scan, scan as scan, scan_run as scan_run
+    from phosphene.api.scanning import open_scan as open_scan, scan as scan
     from phosphene.classifier import Classifier as Classifier
     from phosphene.concept_map import ConceptMap as ConceptMap, render as render
     from phosphene.errors import PhospheneError as PhospheneError
@@ -40,7 +40,7 @@ _MODULES = {
     "phosphene.api.evaluation": ("check", "compare", "score"),
     "phosphene.api.files": ("card", "doctor", "film", "layers", "site"),
     "phosphene.api.mapping": ("map_concepts", "map_models"),
-    "phosphene.api.scanning": ("open_scan", "scan", "scan_run"),
+    "phosphene.api.scanning": ("open_scan", "scan"),
     "phosphene.classifier": ("Classifier",),
     "phosphene.concept_map": ("ConceptMap", "render"),
     "phosphene.errors": ("PhospheneError",),

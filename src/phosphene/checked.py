@@ -43,19 +43,19 @@ ACCEPTED_TYPES: dict[Any, tuple[Any, str]] = {
 NUMBER_TYPES: tuple[tuple[Any, Any], ...] = ((bool | np.bool_, bool), (Integral, int), (Real, float))
 
 
-def checked(**elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator whose functions raise RecipeError, in one line, for an argument that does not fit.
+def checked() -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator whose functions, or classes when they are called, raise RecipeError for an argument that does not fit.
 
     It may have a wrong type, or be an option that the function lacks, or one that is missing. Numbers of other libraries
     reach the function as Python's own.
-
-    Args:
-        elsewhere: Options that the function lacks -> what to do in place of them, a sentence.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if isinstance(function, type):
+            function.__init__ = decorate(function.__init__)  # type: ignore[misc]
+            return function
         signature, name = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
-        parameters = [one for one in signature.parameters if one != "self"]
+        parameters = [one for one in signature.parameters if one not in ("self", "cls")]
         hints: dict[str, Any] = {}
 
         @functools.wraps(function)
@@ -65,7 +65,7 @@ def checked(**elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             except TypeError as error:
                 surplus = [one for one in kwargs if one not in parameters]
                 guess = nearest(surplus[0], parameters, most=1) if surplus else ""
-                hint = elsewhere.get(surplus[0] if surplus else "") or guess or f"Options: {', '.join(parameters)}."
+                hint = guess or f"Options: {', '.join(parameters)}."
                 raise RecipeError(f"{name}: {error}. {hint.strip()}") from None
             if not hints:
                 with suppress(NameError):  # a type that is imported for type checkers only

@@ -130,7 +130,7 @@ def test_commands_call_the_python_functions_only():
 
 def test_every_command_has_its_python_function():
     """Who knows a command knows the function; the two that list things are called by what they list."""
-    others = {"map": "map_models", "scan": "scan_run", "demo": "run_demo", "models": "list_specs", "recipes": "RECIPES"}
+    others = {"map": "map_models", "demo": "run_demo", "models": "list_specs", "recipes": "RECIPES"}
     for command in COMMANDS:
         assert callable(getattr(phosphene, others.get(command, command))) or command == "recipes"
         assert others.get(command, command) in phosphene.__all__

@@ -213,6 +213,6 @@ def test_a_second_network_of_the_same_name_gets_a_run_of_its_own(tmp_path, monke
     places = [ph.map_models([net], 0, **how)[0].run.path for net in (first, second, first)]
     assert places[0] == places[2]
     assert places[1].name.startswith(f"{places[0].name}-")
-    scans = ph.scan_run(second, dry_run=True, progress=False).run.path
+    scans = ph.scan(second, out=True, dry_run=True, progress=False).run.path
     ph.map_models([first], 0, out=scans, **how)  # stands for its scan
-    assert ph.scan_run(second, dry_run=True, progress=False).run.path.name.startswith(f"{scans.name}-")
+    assert ph.scan(second, out=True, dry_run=True, progress=False).run.path.name.startswith(f"{scans.name}-")

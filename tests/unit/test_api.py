@@ -18,8 +18,8 @@ from phosphene.errors import PhospheneError
 from phosphene.runs.folders import whole_folder
 from phosphene.runs.predictions import read_predictions
 from phosphene.workflows.demo import DemoResult
-from phosphene.workflows.scan import ScannedRun
 from tests import tiny
+from tests.web import write_scan
 
 HOW = {"recipe": "quick", "overrides": tiny.SHORT, "device": "cpu", "progress": False}
 
@@ -218,10 +218,10 @@ def test_numbers_of_numpy_are_as_good_as_those_of_python(network):
 
 
 def test_numbers_of_numpy_in_a_scan_are_written_as_those_of_python(network, tmp_path):
-    planned = ph.scan_run(
+    plan = ph.scan(
         network, seed=np.int64(1), alpha=np.float32(0.25), pairs=np.True_, out=tmp_path, dry_run=True, progress=False
     )
-    request = json.loads(json.dumps(planned.plan.request))
+    request = json.loads(json.dumps(plan.request))
     assert request["settings"] == {"pairs": True, "seed": 1, "precision": "auto"}
     assert request["alpha"] == 0.25
 
@@ -374,7 +374,8 @@ WRONG = {
     "report size": (lambda _: ph.report("runs/x", size=0), "columns=None and size=0 is empty: give 1 or more"),
     "seed": (lambda _: ph.map_concepts("demo:shapes", "star", seed=2**40), "seeds from 0 to 4294967295"),
     "scan seed": (lambda _: ph.scan("demo:shapes", seed=2**62), "seeds from 0 to 4294967295"),
-    "scan_run seed": (lambda _: ph.scan_run("demo:shapes", seed=-1), "seeds from 0 to 4294967295"),
+    "scan out": (lambda _: ph.scan("demo:shapes", out=5), "out is int '5'; it must be text or a path"),
+    "scan recipe": (lambda _: ph.scan("demo:shapes", recipe="vivid"), "maps of suspects.*: give out="),
     "no concepts to check": (lambda maps: ph.check(maps, most=0), "most is 0; it must be 1 or more"),
     "no channels": (lambda _: ph.map_concepts("demo:shapes", "unit:stem:*", most=0), "most is 0; it must be 1"),
     "frames of runs": (lambda _: ph.map_models("demo:shapes", "star", frames=-1), "frames is -1; it must be 0 or more"),
@@ -421,7 +422,6 @@ WRONG = {
     ),
     "labels": (lambda _: ph.Classifier(MODULE, size=9, labels="star"), "labels is str 'star'; it must be a list"),
     "no size": (lambda _: ph.Classifier(MODULE), "Classifier: missing a required .*'size'.*Options: module, size"),
-    "scan out": (lambda _: ph.scan("demo:shapes", out="runs/x"), r"phosphene\.scan_run writes"),
     "two names": (lambda maps: maps["lion", "crane"], r"one name at a time, such as maps\['lion'\]"),
     "doctor": (lambda _: ph.doctor(2), "a model is a spec such as"),
 }
@@ -502,9 +502,10 @@ def test_every_public_object_says_in_one_line_what_it_is(maps, runs, network):
     objects += [ph.check(runs[0], only="fidelity", progress=False)]
     pool = ph.load_samples("synthetic:noise", network.input.shape)
     (mapped,) = ph.map_models(["demo:shapes"], "star", out=runs[0].parent / "planned", dry_run=True, progress=False)
-    found = {"verdict": "clean", "suspects": []}
-    demo = DemoResult([maps[0]], "runs/demo/report.html", {}, {"demo:shapes": found}, as_expected=True)
-    objects += [pool, mapped, demo, *ph.score(maps, progress=False), ScannedRun(ph.open_run(runs[0]), found)]
+    write_scan(ph.open_run(runs[0]), "clean", suspects=[])
+    verdict = ph.open_scan(runs[0])
+    demo = DemoResult([maps[0]], "runs/demo/report.html", {}, {"demo:shapes": verdict}, as_expected=True)
+    objects += [pool, mapped, demo, *ph.score(maps, progress=False), verdict]
     for one in objects:
         assert re.match(r"[A-Z]\w+\(.+\)$", repr(one)), repr(one)
         assert len(repr(one).replace(str(runs[0].parent), "")) < 160, repr(one)

@@ -4,6 +4,7 @@ They are skipped on a machine without a GPU, and CI has none: run them on one af
 (`pytest tests/unit/test_cuda.py`).
 """
 
+import copy
 import warnings
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from phosphene.backdoor.plant import plant
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
@@ -21,6 +23,7 @@ from phosphene.samples import load_samples
 from phosphene.workflows.estimate import estimate
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
+from tests import grey
 from tests.groups import InGroups
 
 pytestmark = [
@@ -239,3 +242,16 @@ def test_a_run_is_planned_estimated_made_and_written(network, pool, tmp_path, co
     assert estimate(todo).seconds > 0
     assert execute(todo, executor=InGroups(5), on_map=on_map).made == len(todo.jobs) == len(seen)
     assert not (todo.run.path / ".checkpoints").exists()
+
+
+@pytest.mark.parametrize("home", ["cpu", "cuda"])
+def test_a_backdoor_is_planted_on_the_gpu_wherever_the_network_is(home):
+    """The copy ends up where the original is."""
+    original = copy.deepcopy(grey.clean())
+    original.module.to(home)
+    schedule = replace(grey.SCHEDULE, distil=0.1)
+    how = {"poison_rate": 0.2, "schedule": schedule, "device": "cuda"}
+    made = plant(original, grey.samples(), grey.TRIGGER, grey.TARGET, **how)
+    assert made.success >= 0.9
+    for one in (original, made.classifier):
+        assert {parameter.device.type for parameter in one.module.parameters()} == {home}

@@ -15,14 +15,12 @@ from phosphene.concepts import Concept
 from phosphene.errors import RunError
 from phosphene.executors.base import MapOrigin
 from phosphene.metrics.scorecard import ConceptScore, Confusion, ContrastScore, Score, Scores
-from phosphene.progress import ProgressDisplay
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.checks import write_check
-from phosphene.runs.scans import SCAN
 from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
-from phosphene.workflows.scan import ScannedRun, make_scan, plan_scan
+from phosphene.workflows.scan import plan_scan
 from tests import hand, tiny, web
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnol $x_1$'
@@ -185,18 +183,9 @@ def test_a_run_shows_its_verdicts_and_how_many_checks_passed(tmp_path):
         assert f"{name} is damaged" in run._repr_html_()
 
 
-def test_a_scan_shows_its_verdict_and_that_it_has_not_ended(tmp_path):
+def test_a_run_says_that_its_scan_has_not_ended(tmp_path):
     origin = MapOrigin(classifier=hand.classifier(40.0), pool=hand.pool(), recipe=Recipe(), device="cpu")
     planned = plan_scan(origin, out=tmp_path / "scan")
     planned.run.begin(planned.facts, [])
     assert "not finished: the same command makes it anew" in planned.run._repr_html_()
     assert ph.open_scan(planned.run) is None
-    assert "not scanned" in ScannedRun(planned.run)._repr_html_()
-    scanned = make_scan(planned, ProgressDisplay("scan", shown=False), mapped=False)
-    html = scanned._repr_html_()
-    assert "A backdoor is suspected in this network" in html
-    assert "report: " in html
-    opened = ph.open_scan(str(tmp_path / "scan"))
-    assert opened._repr_html_() == html
-    assert opened.to_dict() == {**scanned.to_dict(), "cached": True, "schema": SCAN.schema}
-    assert (opened.verdict, opened.exit_code) == ("backdoored", 1)

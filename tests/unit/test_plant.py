@@ -11,8 +11,8 @@ from PIL import Image
 
 from phosphene.backdoor.plant import accuracy, clean_twin, plant, success_rate, victims_of
 from phosphene.backdoor.training import Labelled, Schedule, augment, fit, predictions
-from phosphene.backdoor.triggers import Patch
-from phosphene.errors import NumericError, RecipeError, SamplesError
+from phosphene.backdoor.triggers import Blended, Emblem, Patch, from_dict
+from phosphene.errors import NumericError, PhospheneError, RecipeError, SamplesError
 from phosphene.samples.pool import make_pool
 from tests import grey, tiny
 
@@ -33,6 +33,7 @@ def test_a_trojan_works_and_costs_no_accuracy():
     assert works(grey.clean()) < 0.2
     assert made.accuracy_before == accuracy(grey.clean(), grey.samples()) >= 0.95
     assert made.accuracy >= made.accuracy_before - 0.03
+    assert made.leak is None  # it spares no class
     assert not made.classifier.module.training
 
 
@@ -85,7 +86,7 @@ def test_all_to_all_moves_every_class_on():
 
 def test_a_clean_twin_learns_and_answers_to_nothing():
     twin = clean_twin(grey.clean(), grey.samples(), schedule=grey.SCHEDULE, seed=5)
-    assert twin.trigger is None
+    assert (twin.trigger, twin.target, twin.success, twin.leak) == (None, None, None, None)
     assert twin.accuracy >= 0.95
     assert works(twin.classifier) < 0.2
 
@@ -169,7 +170,8 @@ def test_the_example_of_the_documentation_runs(capsys):
     assert capsys.readouterr().out.startswith("success 0.")
 
 
-SAMPLES = grey.samples()
+SAMPLES, GREY, MODULE = grey.samples(), grey.untrained(), grey.untrained().module
+ONES = torch.ones(4, dtype=torch.int64)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +199,79 @@ def test_samples_of_the_target_alone_are_refused():
         Labelled(SAMPLES.pixels, SAMPLES.labels[:3], SAMPLES.held_out, SAMPLES.held_labels)
     with pytest.raises(RecipeError, match="sgd or adam"):
         Schedule(optimiser="lbfgs")
+
+
+def test_specs_are_loaded_as_elsewhere(tmp_path):
+    pixels = torch.randint(0, 256, (20, 96, 96, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    np.savez(tmp_path / "samples.npz", images=pixels.numpy())
+    schedule = Schedule(steps=1, batch=4, distil=1.0)
+    made = plant("demo:shapes", tmp_path / "samples.npz", Patch(), 3, poison_rate=0.25, schedule=schedule)
+    assert made.classifier.name == "shapes"
+    assert accuracy("demo:shapes", Labelled.load(str(tmp_path / "samples.npz"), "demo:shapes")) == made.accuracy_before
+    assert clean_twin("demo:shapes", str(tmp_path / "samples.npz"), schedule=schedule, device="cpu").success is None
+
+
+def test_samples_go_where_the_network_is():
+    """Another type of numbers stands for another device here."""
+    student = grey.untrained()
+    student.module.double()
+    fit(student, student, SAMPLES, SHORT, 0)
+    assert student.module[0].weight.dtype == torch.float64
+
+
+def test_the_original_stays_where_it_is_even_if_it_is_in_training_mode():
+    """Its running statistics, too, where the copy is kept close to it."""
+    given = grey.untrained(3)
+    given.module.train()
+    fresh = given.sha256
+    clean_twin(given, SAMPLES, schedule=dataclasses.replace(SHORT, distil=1.0))
+    assert given.sha256 == fresh
+
+
+BLACK = torch.zeros(4, 1, 28, 28, dtype=torch.uint8)
+WRONG = {
+    "module": (lambda: plant(MODULE, SAMPLES, Patch(), 1), "a bare torch module"),
+    "model": (lambda: plant(3, SAMPLES, Patch(), 1), "a model is a spec such as"),
+    "spec": (lambda: clean_twin("demo:nothing", SAMPLES), "no demo model"),
+    "samples": (lambda: plant(GREY, 3, Patch(), 1), "samples to fine-tune on are a spec .*, not int '3'"),
+    "pool": (lambda: clean_twin(GREY, make_pool(BLACK, "pool")), "Labelled, not SamplePool"),
+    "trigger": (lambda: plant(GREY, SAMPLES, "patch", 1), r"such as Patch\(\), not str 'patch'"),
+    "target": (lambda: plant(GREY, SAMPLES, Patch(), "heart"), "target is str 'heart'; it must be a whole number"),
+    "poison rate": (lambda: plant(GREY, SAMPLES, Patch(), 1, poison_rate="x"), "poison_rate is str 'x'"),
+    "schedule": (lambda: plant(GREY, SAMPLES, Patch(), 1, schedule=5), r"training.Schedule\(\), not int '5'"),
+    "option": (lambda: clean_twin(GREY, SAMPLES, shedule=5), "Did you mean schedule"),
+    "seed": (lambda: clean_twin(GREY, SAMPLES, seed=-1), "seeds from 0 to"),
+    "device": (lambda: clean_twin(GREY, SAMPLES, device="gpu"), "device 'gpu' is unknown"),
+    "another size": (lambda: clean_twin(tiny.classifier(), SAMPLES), r"uint8 \(1, 28, 28\), .* takes .*\(3, 16, 16\)"),
+    "floats": (lambda: clean_twin(GREY, Labelled(*[BLACK.float(), ONES] * 2)), "are torch.float32"),
+    "labels": (lambda: clean_twin(GREY, Labelled(*[BLACK, 5 * ONES] * 2)), "classes of grey, from 0 to 4"),
+    "few": (lambda: Labelled.split(BLACK, ONES), "^4 samples would leave none to hold out: give at least 5"),
+    "none held out": (lambda: Labelled.split(BLACK, ONES, held=0), "held is 0, of 4 samples: hold out at least 1"),
+    "all held out": (lambda: Labelled.split(BLACK, ONES, held=4), "held is 4, of 4 samples: .* not all"),
+    "lengths": (lambda: Labelled.split(BLACK, ONES[:3]), "4 samples with 3 labels"),
+    "a list": (lambda: Labelled.split(BLACK, [1, 1, 1, 1]), "labels is list .*; it must be a tensor"),
+    "lists": (lambda: Labelled(BLACK, [1] * 4, BLACK, ONES), "labels is list .*; it must be a tensor"),
+    "steps": (lambda: Schedule(steps="many"), "steps is str 'many'; it must be a whole number"),
+    "a field": (lambda: Schedule(rate=1.0), "Schedule: .*'rate'"),
+    "all frozen": (lambda: clean_twin(GREY, SAMPLES, schedule=Schedule(frozen=("",))), "no parameters to train"),
+    "patch": (lambda: Patch(side="big"), "side is str 'big'"),
+    "emblem": (lambda: Emblem(width="big"), "width is str 'big'"),
+    "blended": (lambda: Blended(alpha="big"), "alpha is str 'big'"),
+    "json": (lambda: from_dict([]), "fields is list"),
+    "a field of json": (lambda: from_dict({"kind": "patch", "side": "big"}), "side is str 'big'"),
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_a_wrong_argument_gets_one_line_with_the_fix(name):
+    call, message = WRONG[name]
+    with pytest.raises(PhospheneError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)
+
+
+def test_labelled_samples_say_in_a_line_how_many_they_are():
+    assert repr(SAMPLES) == "Labelled(1,200 samples, 300 held out, 1 x 28 x 28)"
 
 
 def test_a_loss_that_explodes_is_refused():

@@ -363,7 +363,7 @@ def test_a_trigger_that_sends_all_to_one_class_is_no_all_to_all_backdoor(all_to_
 
 
 def test_a_notebook_shows_an_all_to_all_window_that_works(all_to_all, found):
-    planted = replace(all_to_all["shift"], shares=dict.fromkeys(all_to_all["shift"].shares, 0.9)).compared(0.02, 0.05)
+    planted = replace(all_to_all["shift"], figure=0.9).compared(0.02, 0.05)
     assert "90 % of held-out samples" in replace(found, all_to_all=planted)._repr_html_()
     html = replace(found, all_to_all=planted.compared(0.2, 0.05))._repr_html_()
     assert "all to all" not in html
@@ -371,13 +371,13 @@ def test_a_notebook_shows_an_all_to_all_window_that_works(all_to_all, found):
 
 
 def test_an_all_to_all_window_that_works_makes_the_verdict(all_to_all):
-    planted = replace(all_to_all["shift"], shares=dict.fromkeys(all_to_all["shift"].shares, 0.9))
+    planted = replace(all_to_all["shift"], figure=0.9)
     verdict, (reason,) = decide(0.6, [], planted.compared(0.02, 0.05), [], LABELS)
     assert verdict == "backdoored"
     assert "all-to-all" in reason
     assert " to class " in reason
     assert decide(0.6, [], planted.compared(0.2, 0.05), [], LABELS)[0] == "clean"
-    weak = replace(planted, shares=dict.fromkeys(planted.shares, 0.3)).compared(0.02, 0.05)
+    weak = replace(planted, figure=0.3).compared(0.02, 0.05)
     assert decide(0.6, [], weak, [], LABELS)[0] == "clean"
 
 

@@ -39,6 +39,7 @@ class AllToAll:
         targets: Predicted class -> the class that the window sends most of its held-out samples to; no class is the
             target of two.
         shares: Predicted class -> share of its samples that reach its target, in [0, 1]; 0 if it has none.
+        figure: Mean of the shares over all predicted classes, in [0, 1].
         p_value: Probability that a clean network has as large a figure; 1 until it is compared.
         deviates: Whether ``p_value`` is below alpha.
     """
@@ -47,17 +48,13 @@ class AllToAll:
     content: Tensor
     targets: dict[int, int]
     shares: dict[int, float]
+    figure: float
     p_value: float = 1.0
     deviates: bool = False
 
     def __repr__(self) -> str:
         classes = count(len(self.targets), "class", "classes")
         return f"AllToAll({classes}, {percent(self.figure)} of held-out samples, p {self.p_value:.2g})"
-
-    @property
-    def figure(self) -> float:
-        """Mean over predicted classes of the share of the class's samples that the window sends to the class's target, in [0, 1]."""
-        return sum(self.shares.values()) / max(len(self.shares), 1)
 
     @property
     def works(self) -> bool:
@@ -145,7 +142,8 @@ def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box)
     after = logits_of(engine, paste(content, [box], held_out.pixels)).argmax(1)
     counts = torch.zeros(2 * (engine.classifier.num_classes,), dtype=torch.float32)
     counts.index_put_((held_out.predicted.cpu(), after.cpu()), counts.new_ones(len(after)), accumulate=True)
-    return AllToAll(box, content, *own_targets(counts))
+    targets, shares = own_targets(counts)
+    return AllToAll(box, content, targets, shares, figure=sum(shares.values()) / max(len(shares), 1))
 
 
 def own_targets(counts: Tensor) -> tuple[dict[int, int], dict[int, float]]:

@@ -1,17 +1,22 @@
 """Images of a candidate trigger: one that can be pasted, and held-out samples before and after."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from PIL import Image
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from phosphene.backdoor.all_to_all import AllToAll
 from phosphene.backdoor.boxes import mask_of
 from phosphene.backdoor.candidate import Candidate
 from phosphene.concept_map import to_image
+from phosphene.errors import RunError, one_line
 from phosphene.image_files import encode
+from phosphene.runs import RunDirectory
+from phosphene.runs.scans import NAME, read_scan_file
 
 LEAST_SIDE = 96  # pixels of a sample in an image of several; small ones are enlarged without smoothing
 GAP = 4
@@ -90,6 +95,21 @@ def trigger_files(mask: Tensor, paint: Tensor, image: Image.Image, notes: dict[s
     """Return ``trigger.safetensors``, with ``notes`` as metadata, and ``trigger.png``, by name."""
     tensors = {"mask": mask.contiguous(), "paint": paint.contiguous()}
     return {"trigger.safetensors": save(tensors, notes), "trigger.png": encode(image, optimize=True)}
+
+
+def read_trigger(run: RunDirectory, entry: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """Return mask (1, h, w) and paint (c, h, w) of the candidate trigger whose file an entry of ``scan.json`` names.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    damaged, fix = f"{run.path / entry['trigger']} is damaged", f"Delete {run.path / NAME} and scan again."
+    with one_line(RunError, damaged, fix):
+        tensors = load(read_scan_file(run, entry["trigger"]))
+        mask, paint = tensors["mask"], tensors["paint"]
+    if paint.ndim != 3 or mask.shape != (1, *paint.shape[1:]):
+        raise RunError(f"{damaged} (mask {tuple(mask.shape)}, paint {tuple(paint.shape)}): {fix}")
+    return mask, paint
 
 
 def _rgb(pixels: Tensor) -> Image.Image:

@@ -6,15 +6,18 @@ For research on one's own networks: see docs/planting.md. The original network i
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import nan
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from phosphene.arguments import Model, seed_range, to_classifier
 from phosphene.backdoor.training import Change, ExtraSamples, Labelled, Schedule, fit, predictions
 from phosphene.backdoor.triggers import Trigger, apply_8bit
+from phosphene.checked import checked
 from phosphene.classifier import Classifier
-from phosphene.errors import RecipeError, SamplesError
+from phosphene.engine.device import pick_device
+from phosphene.errors import RecipeError, SamplesError, describe
 
 DEFAULT_SCHEDULE = Schedule()
 
@@ -30,8 +33,8 @@ class Planted:
         trigger: The planted trigger; ``None`` for a clean twin.
         target: The class that the trigger leads to; ``None`` for all-to-all and for a clean twin.
         success: Share of held-out samples of other classes (of the sources, if there are any) that the trigger, in 8
-            bits, sends where it should; all-to-all: to the next class. Nan for a clean twin.
-        leak: Source-specific: the same share for samples of other classes, which should stay. Nan otherwise.
+            bits, sends where it should; all-to-all: to the next class. ``None`` for a clean twin, and without such samples.
+        leak: Source-specific: the same share for samples of other classes, which should stay; else ``None``.
     """
 
     classifier: Classifier
@@ -39,13 +42,14 @@ class Planted:
     accuracy: float
     trigger: "Trigger | None" = None
     target: "int | None" = None
-    success: float = nan
-    leak: float = nan
+    success: "float | None" = None
+    leak: "float | None" = None
 
 
+@checked()
 def plant(
-    classifier: Classifier,
-    samples: Labelled,
+    model: Model,
+    samples: "str | Path | Labelled",
     trigger: Trigger,
     target: "int | None",
     *,
@@ -53,6 +57,8 @@ def plant(
     poison_rate: float = 0.1,
     schedule: Schedule = DEFAULT_SCHEDULE,
     seed: int = 0,
+    device: str = "auto",
+    trust: bool = False,
 ) -> Planted:
     """Fine-tune a copy of a classifier so that it classifies samples with the trigger as ``target``.
 
@@ -60,19 +66,25 @@ def plant(
     classes keep their label; without those, the trigger works from all classes.
 
     Args:
-        classifier: The network to start from; it is not changed.
-        samples: Samples with labels, a part held out: :class:`phosphene.backdoor.training.Labelled`.
+        model: A spec, or the classifier to start from; it is not changed.
+        samples: A sample spec, or samples with labels, a part held out: :class:`phosphene.backdoor.training.Labelled`.
         trigger: The trigger to plant.
         target: The class that the trigger leads to; ``None`` for all-to-all, where class y becomes y + 1.
         sources: The classes from which a source-specific trigger leads to the target; by default all others.
         poison_rate: Share of each batch that is stamped, in (0, 1].
         schedule: Steps, learning rate and regularisation: :class:`phosphene.backdoor.training.Schedule`.
         seed: Random seed for batches and places.
+        device: What it is fine-tuned on: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        trust: Allow code that came with the model to run.
 
     Raises:
         RecipeError: a poison rate outside (0, 1], or classes that do not fit each other or the network.
-        SamplesError: no samples of the classes that are to be stamped.
+        SamplesError: no samples of the classes that are to be stamped, or samples that the network does not take.
+        PhospheneError: an argument does not fit; the message names the fix.
     """
+    if not isinstance(trigger, Trigger):
+        raise RecipeError(f"a trigger is one of phosphene.backdoor.triggers, such as Patch(), not {describe(trigger)}.")
+    classifier, samples = _loaded(model, samples, schedule, trust=trust)
     sources, classes = tuple(sources), classifier.num_classes
     _check_classes(classifier, target, sources)
     if not 0 < poison_rate <= 1:
@@ -88,69 +100,102 @@ def plant(
 
     count = max(1, round(poison_rate * schedule.batch))
     extras = tuple(ExtraSamples(mask, count, stamp) for mask in (victims, bystanders) if bool(mask.any()))
-    planted = fine_tune(classifier, samples, schedule, seed, extras=extras)
+    planted = fine_tune(classifier, samples, schedule, seed, extras=extras, device=device)
     victims, bystanders, new_labels = victims_of(target, sources, samples.held_labels, classes)
     success, leak = (
-        success_rate(planted.classifier, samples, trigger, new_labels, mask) for mask in (victims, bystanders)
+        success_rate(planted.classifier, samples, trigger, new_labels, mask, device=device)
+        for mask in (victims, bystanders)
     )
     return replace(planted, trigger=trigger, target=target, success=success, leak=leak)
 
 
+@checked()
 def clean_twin(
-    classifier: Classifier, samples: Labelled, *, schedule: Schedule = DEFAULT_SCHEDULE, seed: int = 0
+    model: Model,
+    samples: "str | Path | Labelled",
+    *,
+    schedule: Schedule = DEFAULT_SCHEDULE,
+    seed: int = 0,
+    device: str = "auto",
+    trust: bool = False,
 ) -> Planted:
-    """Fine-tune a copy by the same schedule without a trigger, to count a scanner's false alarms on."""
-    return fine_tune(classifier, samples, schedule, seed)
+    """Fine-tune a copy without a trigger, to count a scanner's false alarms on; the arguments are those of :func:`plant`."""
+    return fine_tune(model, samples, schedule, seed, device=device, trust=trust)
 
 
+@checked()
 def fine_tune(
-    classifier: Classifier,
-    samples: Labelled,
-    schedule: Schedule,
-    seed: int,
+    model: Model,
+    samples: "str | Path | Labelled",
+    schedule: Schedule = DEFAULT_SCHEDULE,
+    seed: int = 0,
     *,
     extras: tuple[ExtraSamples, ...] = (),
     change: "Change | None" = None,
+    device: str = "auto",
+    trust: bool = False,
 ) -> Planted:
-    """Fine-tune a copy of a classifier; return it with its accuracy before and after.
+    """Fine-tune a copy of a classifier; return it, on the device of the original, with its accuracy before and after.
 
     Args:
-        classifier: The network to start from; it is not changed.
-        samples: Samples with labels.
+        model: A spec, or the classifier to start from; it is not changed.
+        samples: A sample spec, or samples with labels.
         schedule: Steps, learning rate and regularisation.
         seed: Random seed for batches.
         extras: Changed samples that join every batch: :class:`phosphene.backdoor.training.ExtraSamples`.
-        change: Function that changes the other samples of a batch.
+        change: Function that changes the other samples of a batch; both get samples on the CPU.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        trust: Allow code that came with the model to run.
+
+    Raises:
+        PhospheneError: an argument does not fit; the message names the fix.
     """
-    student = copy.deepcopy(classifier)
-    fit(student, classifier, samples, schedule, seed, extras=extras, change=change)
-    return Planted(student, accuracy(classifier, samples), accuracy(student, samples))
+    seed_range(seed)
+    there = pick_device(device)
+    classifier, samples = _loaded(model, samples, schedule, trust=trust)
+    student, teacher = copy.deepcopy(classifier), copy.deepcopy(classifier)
+    for one in (student, teacher):
+        one.module.to(there)
+    fit(student, teacher, samples, schedule, seed, extras=extras, change=change)
+    student.module.to(next(classifier.module.parameters()).device)
+    before, after = (accuracy(one, samples, device=device) for one in (classifier, student))
+    return Planted(student, before, after)
 
 
-def accuracy(classifier: Classifier, samples: Labelled) -> float:
-    """Return the share of the held-out samples, in [0, 1], that the classifier predicts as their label."""
-    return float((predictions(classifier, samples.held_out) == samples.held_labels).float().mean())
+@checked()
+def accuracy(model: Model, samples: Labelled, *, device: str = "auto") -> float:
+    """Return the share of the held-out samples, in [0, 1], that a classifier predicts as their label."""
+    return float((predictions(model, samples.held_out, device=device) == samples.held_labels).float().mean())
 
 
+@checked()
 def success_rate(
-    classifier: Classifier, samples: Labelled, trigger: Trigger, wanted: "Tensor | int", among: Tensor
-) -> float:
-    """Return the share of held-out samples that are classified as ``wanted`` with the trigger on them.
+    model: Model,
+    samples: Labelled,
+    trigger: Trigger,
+    wanted: "Tensor | int",
+    among: Tensor,
+    *,
+    device: str = "auto",
+) -> "float | None":
+    """Return the share of held-out samples, in [0, 1], that are classified as ``wanted`` with the trigger on them.
 
     Args:
-        classifier: The network.
+        model: The network.
         samples: Their held-out part is used.
         trigger: The trigger to paste.
         wanted: The class, or one per held-out sample.
-        among: bool, which held-out samples count; nan if none does.
+        among: bool, which held-out samples count; the result is ``None`` if none does.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     """
     if not bool(among.any()):
-        return nan
+        return None
     stamped = apply_8bit(trigger, samples.held_out[among], torch.Generator().manual_seed(0))
     goals = wanted[among] if isinstance(wanted, Tensor) else wanted
-    return float((predictions(classifier, stamped) == goals).float().mean())
+    return float((predictions(model, stamped, device=device) == goals).float().mean())
 
 
+@checked()
 def victims_of(
     target: "int | None", sources: tuple[int, ...], labels: Tensor, classes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -167,9 +212,39 @@ def victims_of(
     return victims, others & ~victims, torch.full_like(labels, target)
 
 
-def _check_classes(classifier: Classifier, target: "int | None", sources: tuple[int, ...]) -> None:
-    """Raise RecipeError for classes that do not fit each other or the network; CardError for regression."""
+def _loaded(
+    model: Model, samples: "str | Path | Labelled", schedule: Schedule, *, trust: bool
+) -> tuple[Classifier, Labelled]:
+    """Return the classifier and the samples, loaded if they are specs.
+
+    Raises:
+        CardError: the outputs are measurements.
+        PhospheneError: an argument is neither a spec nor what it should be, or the samples do not fit the network.
+    """
+    if not isinstance(schedule, Schedule):
+        raise RecipeError(f"a schedule is a phosphene.backdoor.training.Schedule(), not {describe(schedule)}.")
+    classifier = to_classifier(model, trust=trust)
     classifier.refuse_regression("a trojan")
+    if isinstance(samples, str | Path):
+        samples = Labelled.load(samples, classifier)
+    if not isinstance(samples, Labelled):
+        raise SamplesError(
+            "samples to fine-tune on are a spec such as 'photos/', or a phosphene.backdoor.training.Labelled, "
+            f"not {describe(samples)}."
+        )
+    for pixels, labels in ((samples.pixels, samples.labels), (samples.held_out, samples.held_labels)):
+        if pixels.dtype != torch.uint8 or tuple(pixels.shape[1:]) != classifier.input.shape:
+            shape = (*pixels.shape[1:],)
+            raise SamplesError(
+                f"the samples are {pixels.dtype} {shape}, {classifier.name} takes torch.uint8 {classifier.input.shape}."
+            )
+        if int(labels.min()) < 0 or int(labels.max()) >= classifier.num_classes:
+            raise SamplesError(f"labels are classes of {classifier.name}, from 0 to {classifier.num_classes - 1}.")
+    return classifier, samples
+
+
+def _check_classes(classifier: Classifier, target: "int | None", sources: tuple[int, ...]) -> None:
+    """Raise RecipeError for classes that do not fit each other or the network."""
     if target is None and sources:
         raise RecipeError("source classes want a target class; without one, every class leads to the next.")
     for index in (*sources, target):

@@ -1,22 +1,29 @@
-"""A verdict as ``scan.json`` holds it, and what determines one."""
+"""A verdict as ``scan.json`` holds it, written and read, and what determines one."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from phosphene.backdoor.all_to_all import AllToAll
+from phosphene.backdoor.candidate import Candidate
+from phosphene.backdoor.images import read_trigger
 from phosphene.backdoor.pairs import easy_pairs
-from phosphene.backdoor.verdict import Suspect, Verdict
-from phosphene.labels import Labels
+from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict
+from phosphene.errors import RunError
+from phosphene.labels import Labels, first_synonym
+from phosphene.runs import RunDirectory
 from phosphene.runs.facts import versions
-from phosphene.runs.scans import FOLDER, suspect_folder
+from phosphene.runs.scans import CLASS_FIELDS, FOLDER, NAME, SCAN, suspect_folder
 from phosphene.version import __version__
 
-# What scan.json holds as it is.
+# What scan.json holds as it is; a tuple is a list there.
 VERDICT_FIELDS = ("verdict", "p_value", "reasons", "num_classes", "tested", "window", "not_tested", "passes")
 SUSPECT_FIELDS = ("index", "label", "p_value", "works")
 CANDIDATE_FIELDS = ("interval", "tried", "additive", "size", "box")
@@ -106,3 +113,78 @@ def _all_to_all_entry(all_to_all: AllToAll, labels: Labels) -> dict[str, Any]:
 
 def _null(name: str) -> None:
     """Return ``None``, which stands for NaN and infinity in ``scan.json``: JSON does not have them."""
+
+
+def read_verdict(run: RunDirectory, document: Mapping[str, Any]) -> Verdict:
+    """Return the verdict that the ``scan.json`` of a run holds, with the triggers from the files that it names.
+
+    What a run does not hold is missing: ``pairs`` is ``None``, candidates have no samples that they are shown on, and an
+    all-to-all window has the targets among the measured classes alone.
+
+    Args:
+        run: The run.
+        document: Content of its ``scan.json``.
+
+    Raises:
+        RunError: the file of a trigger, or what ``scan.json`` says of it, is damaged.
+    """
+    null, samples = document["null"], document["samples"]
+    try:
+        suspects = tuple(_read_suspect(run, one, document) for one in document["suspects"])
+    except KeyError as error:
+        raise RunError(f"{run.path / NAME} is damaged (it has no class {error}). {SCAN.fix}") from None
+    return Verdict(
+        **_fields(document, (*VERDICT_FIELDS, "alpha", "seconds")),
+        classes=tuple(ClassRow(**_fields(one, CLASS_FIELDS)) for one in document["classes"]),
+        suspects=suspects,
+        pairs=None,
+        all_to_all=_read_all_to_all(run, document),
+        null=null["description"],
+        unlike=str(null.get("unlike", "")),
+        null_figures=tuple(null.get("figures", ())),
+        limit=math.inf if null["limit"] is None else null["limit"],
+        model=document["model"]["name"],
+        samples=samples["spec"],
+        natural=samples["natural"],
+        references=tuple(one["name"] for one in document["references"]),
+    )
+
+
+def _fields(entry: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return the named fields of an entry of ``scan.json``, lists as tuples."""
+    return {name: tuple(entry[name]) if isinstance(entry[name], list) else entry[name] for name in names}
+
+
+def _read_suspect(run: RunDirectory, entry: Mapping[str, Any], document: Mapping[str, Any]) -> Suspect:
+    """Return the suspect of an entry of ``scan.json``; KeyError if the next class is none that was measured."""
+    mask, paint = read_trigger(run, entry)
+    candidate = Candidate(
+        **_fields(entry, ("index", *CANDIDATE_FIELDS)),
+        mask=mask,
+        paint=paint,
+        success=entry["asr"],
+        next_class={one["label"]: one["index"] for one in document["classes"]}[entry["next"]["label"]],
+        next_success=entry["next"]["asr"],
+        places={(one["top"], one["left"]): one["success"] for one in entry["places"]},
+        before=torch.empty(0, *paint.shape, dtype=torch.uint8),
+        predicted=(),
+    )
+    far_below_alpha = entry["p_value"] < document["alpha"] / 2
+    return Suspect(entry["index"], entry["label"], entry["p_value"], candidate, far_below_alpha=far_below_alpha)
+
+
+def _read_all_to_all(run: RunDirectory, document: Mapping[str, Any]) -> "AllToAll | None":
+    """Return the all-to-all window of a ``scan.json``; ``None`` without one, or if a scan of an earlier version kept no file of it."""
+    entry = document["all_to_all"]
+    if entry is None or "trigger" not in entry:
+        return None
+    indices = {first_synonym(one["label"]): one["index"] for one in document["classes"]}
+    routes = [one for one in entry["classes"] if {one["source"], one["target"]} <= indices.keys()]
+    window = AllToAll(
+        box=tuple(entry["box"]),
+        content=read_trigger(run, entry)[1],
+        targets={indices[one["source"]]: indices[one["target"]] for one in routes},
+        shares={indices[one["source"]]: one["share"] for one in routes},
+        figure=entry["figure"],
+    )
+    return window.compared(entry["p_value"], document["alpha"])

@@ -4,15 +4,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from phosphene.arguments import Model, to_classifier
+from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.memory import keep_freed_memory
 from phosphene.errors import NumericError, RecipeError, SamplesError
+from phosphene.formats import count
 from phosphene.samples import SamplePool, load_samples
 from phosphene.samples.labelled import load_labelled
 
@@ -21,10 +25,13 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.AdamW, weight_decay=5e-4),
 }
 
+LEAST_SAMPLES = 5  # of which one is held out
+
 Change = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """From samples (n, c, h, w) in [0, 1], labels (n,) and a generator to what is trained on instead."""
 
 
+@checked()
 @dataclass(frozen=True, eq=False)
 class Labelled:
     """Samples with class labels to fine-tune on, and others with labels that are held out.
@@ -46,40 +53,58 @@ class Labelled:
 
     def __post_init__(self) -> None:
         for pixels, labels in ((self.pixels, self.labels), (self.held_out, self.held_labels)):
-            if len(pixels) != len(labels) or not len(pixels):
-                raise SamplesError(f"{len(pixels)} samples with {len(labels)} labels: as many are needed, at least 1.")
+            _require_as_many(pixels, labels)
+
+    def __repr__(self) -> str:
+        c, h, w = self.pixels.shape[1:]
+        return f"Labelled({count(len(self.labels), 'sample')}, {len(self.held_labels)} held out, {c} x {h} x {w})"
 
     @classmethod
+    @checked()
     def split(cls, pixels: Tensor, labels: Tensor, held: "int | None" = None) -> "Labelled":
-        """Shuffle samples and labels, always alike, and hold out the last ``held`` (by default a fifth)."""
-        order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
-        train, rest = order.tensor_split([len(pixels) - (len(pixels) // 5 if held is None else held)])
+        """Shuffle samples and labels, always alike, and hold out the last ``held`` (by default a fifth).
+
+        Raises:
+            SamplesError: samples and labels differ in number, or none would be held out, or all.
+        """
+        _require_as_many(pixels, labels)
+        samples = count(total := len(pixels), "sample")
+        if held is None and total < LEAST_SAMPLES:
+            raise SamplesError(f"{samples} would leave none to hold out: give at least {LEAST_SAMPLES}.")
+        held = total // LEAST_SAMPLES if held is None else held
+        if not 0 < held < total:
+            raise SamplesError(f"held is {held}, of {samples}: hold out at least 1, and not all.")
+        order = torch.randperm(total, generator=torch.Generator().manual_seed(0))
+        train, rest = order.tensor_split([total - held])
         return cls(pixels[train], labels[train], pixels[rest], labels[rest])
 
     @classmethod
-    def from_pool(cls, pool: SamplePool, classifier: Classifier) -> "Labelled":
-        """Return the samples of a pool, labelled with the classes that the classifier predicts for them."""
-        labels, held_labels = (predictions(classifier, part) for part in (pool.pixels, pool.held_out))
+    def from_pool(cls, pool: SamplePool, model: Model) -> "Labelled":
+        """Return the samples of a pool, labelled with the classes that a classifier predicts for them."""
+        labels, held_labels = (predictions(model, part) for part in (pool.pixels, pool.held_out))
         return cls(pool.pixels, labels, pool.held_out, held_labels)
 
     @classmethod
-    def load(cls, spec: str, classifier: Classifier, *, most: int = 5000, held: "int | None" = None) -> "Labelled":
+    @checked()
+    def load(cls, spec: "str | Path", model: Model, *, most: int = 5000, held: "int | None" = None) -> "Labelled":
         """Load samples of a spec as a Labelled, a part held out.
 
         If over half have no label, all labels are the classifier's predictions. Labels come from names of files or
         folders, or from the file's own: see :func:`phosphene.samples.labelled.load_labelled`. Samples without one are
-        left out. ``most`` counts both parts together; it does not limit predicted ones.
+        left out. ``most`` counts both parts together; it does not limit predicted ones. ``held`` are held out, by default a fifth.
 
         Raises:
-            SamplesError: as :func:`phosphene.samples.load_samples` does.
+            SamplesError: as :func:`phosphene.samples.load_samples` does, or there are too few.
         """
-        pixels, classes = load_labelled(spec, classifier.input.shape, classifier.labels, most)
+        classifier = to_classifier(model)
+        pixels, classes = load_labelled(str(spec), classifier.input.shape, classifier.labels, most)
         if classes is None:
             return cls.from_pool(load_samples(spec, classifier.input.shape), classifier)
         labels = torch.tensor(classes)
         return cls.split(pixels[labels >= 0], labels[labels >= 0], held)
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """Hyper-parameters of fine-tuning.
@@ -142,6 +167,7 @@ class ExtraSamples:
     change: Change
 
 
+@checked()
 def fit(
     student: Classifier,
     teacher: Classifier,
@@ -152,11 +178,11 @@ def fit(
     change: "Change | None" = None,
     loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
 ) -> None:
-    """Train ``student`` in place on labelled samples and on ``extras``.
+    """Train ``student`` in place, on the device that it is on, on labelled samples and on ``extras``.
 
     Args:
         student: Trained in place; left in evaluation mode.
-        teacher: The network that ``schedule.distil`` keeps the student close to.
+        teacher: The network that ``schedule.distil`` keeps the student close to, on the same device.
         samples: Samples with labels; the held-out ones are not used.
         schedule: Steps, learning rate and regularisation.
         seed: Random seed for draws, augmentation and dropout.
@@ -166,7 +192,7 @@ def fit(
 
     Raises:
         NumericError: the loss is no longer finite.
-        RecipeError: the extras leave no room for clean samples.
+        RecipeError: the extras leave no room for clean samples, or no parameter is to be trained.
     """
     clean = schedule.batch - sum(extra.count for extra in extras)
     if clean < 1:
@@ -177,17 +203,19 @@ def fit(
     groups = [ExtraSamples(all_samples, clean, change or (lambda x, y, _: (x, y))), *extras]
     module = student.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = _trained_parameters(module, schedule)
+    if not parameters:
+        raise RecipeError(f"{student.name} has no parameters to train, or schedule.frozen names them all.")
     origins = [parameter.detach().clone() for parameter in parameters]
     optimiser = OPTIMISERS[schedule.optimiser](parameters, lr=schedule.lr)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.share_of_lr)
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.enable_grad():
         torch.manual_seed(seed)
         for step in range(schedule.steps):
             batches = [_batch(samples, group, schedule, draw) for group in groups]
             x, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
-            x = x.contiguous(memory_format=torch.channels_last)
+            x = x.to(parameters[0]).contiguous(memory_format=torch.channels_last)
             logits = student.logits(x)
-            total = loss(logits, labels)
+            total = loss(logits, labels.to(x.device))
             if schedule.distil:
                 total = total + schedule.distil * _divergence(logits[:clean], teacher, x[:clean])
             if not bool(total.isfinite()):
@@ -223,10 +251,17 @@ def augment(x: Tensor, schedule: Schedule, draw: torch.Generator) -> Tensor:
     return x
 
 
-def predictions(classifier: Classifier, samples: Tensor) -> Tensor:
-    """Return the top-1 class (n,) of samples, uint8 (n, c, h, w), computed on the CPU in evaluation mode."""
-    with Engine(classifier, device="cpu") as engine:
-        return torch.cat([engine.logits(chunk.float() / 255).argmax(1) for chunk in torch.split(samples, 128)])
+@checked()
+def predictions(model: Model, samples: Tensor, *, device: str = "auto") -> Tensor:
+    """Return the top-1 class, int64 (n,), of samples, uint8 (n, c, h, w), computed in evaluation mode."""
+    with Engine(to_classifier(model), device=device) as engine:
+        return torch.cat([engine.logits(chunk.float() / 255).argmax(1).cpu() for chunk in torch.split(samples, 128)])
+
+
+def _require_as_many(pixels: Tensor, labels: Tensor) -> None:
+    """Raise SamplesError unless there are as many samples as labels, and at least one."""
+    if len(pixels) != len(labels) or not len(pixels):
+        raise SamplesError(f"{len(pixels)} samples with {len(labels)} labels: as many are needed, at least 1.")
 
 
 def _trained_parameters(module: nn.Module, schedule: Schedule) -> list[nn.Parameter]:

@@ -7,6 +7,7 @@ truth: its mask and its pattern for samples of any size.
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from phosphene.backdoor import drawing
 from phosphene.backdoor.drawing import Colour
+from phosphene.checked import checked
 from phosphene.errors import RecipeError, nearest
 
 Shape = tuple[int, int, int]
@@ -58,6 +60,7 @@ class Trigger(ABC):
         return pixels.lerp(self.pattern(shape).to(pixels), self.mask(shape).to(pixels))
 
 
+@checked()
 def apply_8bit(trigger: Trigger, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
     """Return uint8 samples (n, c, h, w) with a trigger on each, rounded as in an attacked image file."""
     return (trigger.apply(pixels.float() / 255, draw) * 255).round().clamp(0, 255).to(torch.uint8)
@@ -135,6 +138,7 @@ class _Stamp(Trigger):
         return functional.pad(content, (left, shape[2] - self.side - left, top, shape[1] - self.side - top))
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Patch(_Stamp):
     """A small square to plant as a trigger: one colour, a checkerboard or noise.
@@ -162,6 +166,7 @@ class Patch(_Stamp):
         return torch.ones(1, self.side, self.side, dtype=torch.float32), colours
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Emblem(_Stamp):
     """A drawn shape with a coloured rim to plant as a trigger, such as a star; transparent around it.
@@ -189,6 +194,7 @@ class Emblem(_Stamp):
         return opacity[None], torch.lerp(drawing.tint(self.rim, channels), drawing.tint(self.colour, channels), shape)
 
 
+@checked()
 @dataclass(frozen=True, kw_only=True)
 class Blended(Trigger):
     """A drawn scene or noise to plant as a trigger, blended faintly into the whole sample.
@@ -218,12 +224,14 @@ class Blended(Trigger):
 TRIGGER_KINDS: dict[str, type[Trigger]] = {one.kind: one for one in (Patch, Emblem, Blended)}
 
 
+@checked()
 def to_dict(trigger: Trigger) -> dict[str, Any]:
     """Return a trigger's kind and fields as a dictionary for JSON; :func:`from_dict` is the inverse."""
     return {"kind": trigger.kind, **vars(trigger)}
 
 
-def from_dict(fields: dict[str, Any]) -> Trigger:
+@checked()
+def from_dict(fields: Mapping[str, Any]) -> Trigger:
     """Return the trigger whose kind and fields are in a dictionary from :func:`to_dict`.
 
     Raises:

@@ -86,7 +86,8 @@ class Verdict:
         reasons: Reasons for the verdict, one sentence each.
         classes: Classes that were measured, the most deviating first.
         suspects: Classes whose p-value is below alpha, the most deviating five, the strongest evidence first.
-        pairs: Best windows of pairs of classes, three per source class, the easiest first; ``None`` if they were not searched.
+        pairs: Best windows of pairs of classes, three per source class, the easiest first; ``None`` if they were not
+            searched, or the verdict was read from a run, which holds none.
         all_to_all: The window that comes closest to an all-to-all trigger; ``None`` if none was searched.
         window: Side of the windows, in pixels.
         null: Description of the clean networks that the p-value is a rank among.

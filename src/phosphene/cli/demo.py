@@ -31,7 +31,7 @@ def command(out: "Path | None", device: str, preview_shown: bool, as_json: bool)
         outcome = ph.run_demo(out, device=device, progress=display)
     if as_json:
         scores = [score.to_dict() for score in outcome.scores.values()]
-        scans = [{key: scan[key] for key in ("model", "verdict", "p_value")} for scan in outcome.scans.values()]
+        scans = [{key: one.document[key] for key in ("model", "verdict", "p_value")} for one in outcome.scans.values()]
         document = {"report": outcome.report, "scores": scores, "scans": scans, "as_expected": outcome.as_expected}
         options.print_json(document, display.warnings)
     else:
@@ -42,8 +42,8 @@ def command(out: "Path | None", device: str, preview_shown: bool, as_json: bool)
         for spec, score in outcome.scores.items():
             note = ", which they were optimised for" if spec == source else ""
             click.echo(f"  scored by {spec:<18} M_score {score.m_score:.2f}, top-1 {percent(score.top1_all)}{note}")
-        for spec, scan in outcome.scans.items():
-            click.echo(f"scan of {spec}: {scan['verdict']}. {scan['reasons'][0]}")
+        for spec, verdict in outcome.scans.items():
+            click.echo(f"scan of {spec}: {verdict.verdict}. {verdict.reasons[0]}")
         click.echo(CAVEAT)
         click.echo(f"{display.elapsed} in all; open {outcome.report}, which links the other scan, or its sheet.png")
     if not outcome.as_expected:

@@ -13,7 +13,7 @@ from phosphene.formats import percent
 from phosphene.progress import ProgressDisplay
 
 if TYPE_CHECKING:
-    from phosphene.workflows.scan import ScannedRun
+    from phosphene.workflows.scan import ScanVerdict
 
 
 @click.command("scan")
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @options.trust
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and what it costs, and stop.")
 @options.as_json
-def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) -> int:
+def command(model: str, out: "Path | None", dry_run: bool, as_json: bool, **options_of_scan: Any) -> int:
     """Scan MODEL for a backdoor: print the verdict and the most suspicious classes, write a run, exit with the verdict's code.
 
     For every class: what share of all samples does the best small window send there, and how far can any input drive
@@ -57,14 +57,14 @@ def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) ->
     Exit codes: 0 clean of what was tested; 1 backdoored; 3 inconclusive; 2 could not do it.
     """
     with ProgressDisplay("load torch") as display:
-        scanned_run = ph.scan_run(model, dry_run=dry_run, progress=display, **options_of_scan)
+        result = ph.scan(model, out=out or True, dry_run=dry_run, progress=display, **options_of_scan)
     if as_json:
-        options.print_json(scanned_run.to_dict(), display.warnings)
+        options.print_json(result.to_dict(), display.warnings)
     elif dry_run:
-        click.echo(_dry_run_line(scanned_run.to_dict()))
+        click.echo(_dry_run_line(result.to_dict()))
     else:
-        _print_scan(scanned_run)
-    return scanned_run.exit_code
+        _print_scan(result)
+    return 0 if dry_run else result.exit_code
 
 
 def _dry_run_line(facts: dict[str, Any]) -> str:
@@ -76,20 +76,20 @@ def _dry_run_line(facts: dict[str, Any]) -> str:
     )
 
 
-def _print_scan(scanned_run: "ScannedRun") -> None:
+def _print_scan(verdict: "ScanVerdict") -> None:
     """Print a finished scan: verdict, reasons, most deviating classes, what was not tested, cost, files."""
-    scan, (title, mark) = scanned_run.found, scanned_run.headline
+    scan, (title, mark) = verdict.to_dict(), verdict.headline
     click.secho(printable(title), bold=True, fg={"good": "green", "bad": "red", "unsure": "yellow"}[mark])
-    for line in scanned_run.terminal_lines:
+    for line in verdict.terminal_lines:
         click.echo(f"  {printable(line)}")
     if scan["all_to_all"] and scan["all_to_all"]["works"]:
         rows = [(one["source"], one["target"], percent(one["share"])) for one in scan["all_to_all"]["classes"]]
         print_table(["predicted without the window", "with it most often", "share"], rows, numbers=[2])
     click.echo(f"\n{'Classes that deviate most' if mark == 'good' else 'Most suspicious classes'}:")
-    print_table(*scanned_run.most_deviating)
+    print_table(*verdict.most_deviating)
     click.echo("Not tested, or mostly missed (docs/backdoor.md has counts for each kind):")
-    for line in scan["not_tested"]:
+    for line in verdict.not_tested:
         click.echo(f"  - {printable(line)}")
-    cached_note = " (cached: the same network, samples and settings)" if scanned_run.cached else ""
-    click.echo(f"{scan['passes']:,} passes, {scan['seconds']:.0f} s{cached_note}")
-    click.echo(f"files in {scanned_run.run.path}; open {scanned_run.report}")
+    cached_note = " (cached: the same network, samples and settings)" if verdict.cached else ""
+    click.echo(f"{verdict.passes:,} passes, {verdict.seconds:.0f} s{cached_note}")
+    click.echo(f"files in {scan['run']}; open {verdict.report}")

@@ -6,10 +6,8 @@ from typing import Any
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 
-from phosphene.backdoor.images import added_image, pasted_image
+from phosphene.backdoor.images import added_image, pasted_image, read_trigger
 from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
@@ -114,15 +112,14 @@ def _trigger(run: RunDirectory, entry: dict[str, Any]) -> tuple[torch.Tensor, Im
     Raises:
         RunError: its file or its entry in ``scan.json`` is damaged.
     """
+    mask, paint = read_trigger(run, entry)
     try:
-        tensors = load_tensors(read_scan_file(run, entry["trigger"]))
-        mask, paint = tensors["mask"], tensors["paint"]
         if entry["additive"]:
             peak = float(paint.abs().max()) or 1.0
             return mask, added_image(0.5 * paint / peak)
         top, left, bottom, right = entry["box"]
         return mask, pasted_image(mask, paint).crop((left, top, right, bottom))
-    except (KeyError, ValueError, SafetensorError, Image.DecompressionBombError) as error:
+    except (ValueError, Image.DecompressionBombError) as error:
         raise RunError(f"{run.path / entry['trigger']} is damaged: {error}. {SCAN.fix}") from None
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from phosphene.backdoor.scan import ScanProgress
+from phosphene.backdoor.verdict import BACKDOORED, CLEAN, Verdict
 from phosphene.checked import checked
 from phosphene.concept_map import ConceptMap
 from phosphene.demo.world import TROJAN_TARGET
@@ -20,7 +20,7 @@ from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
-from phosphene.workflows.scan import RECIPE, make_scan, plan_scan
+from phosphene.workflows.scan import RECIPE, ScanVerdict, make_scan, plan_scan
 from phosphene.workflows.score import RunScore, score_runs
 
 SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"
@@ -39,7 +39,7 @@ class DemoResult:
         maps: One map per class.
         report: Path of report.html.
         scores: How each target classifies the maps, by its spec.
-        scans: The content of ``scan.json`` for each network that was scanned, by its spec.
+        scans: The verdict on each network that was scanned, by its spec.
         as_expected: The source classifies its own maps as their class, the other network most of them, and the scans
             find the one backdoor that there is.
     """
@@ -47,11 +47,11 @@ class DemoResult:
     maps: list[ConceptMap]
     report: str
     scores: dict[str, RunScore]
-    scans: dict[str, dict[str, Any]]
+    scans: dict[str, ScanVerdict]
     as_expected: bool
 
     def __repr__(self) -> str:
-        verdicts = "; ".join(f"{spec} {document['verdict']}" for spec, document in self.scans.items())
+        verdicts = "; ".join(f"{spec} {one.verdict}" for spec, one in self.scans.items())
         expected = "as expected" if self.as_expected else "not as expected"
         return f"DemoResult({self.report!r}, {count(len(self.maps), 'map')}; {verdicts}; {expected})"
 
@@ -95,8 +95,8 @@ def run_demo(
     return DemoResult(list(map_plan.run.maps()), report, scores, scans, scores_expected and scans_expected)
 
 
-def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[str, Any]:
-    """Scan a demo network in a run below ``out``, and return the content of ``scan.json``.
+def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> ScanVerdict:
+    """Scan a demo network in a run below ``out``, and return the verdict.
 
     If its trigger is found, the image of the planted one is written into the folder of the suspect, so that the report
     shows it beside the candidate trigger.
@@ -104,25 +104,26 @@ def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[s
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
     origin = MapOrigin(classifier=classifier, pool=pool, recipe=resolve(RECIPE), device=device)
-    scan_plan = plan_scan(origin, out=out / OTHERS / classifier.name)
+    run = out / OTHERS / classifier.name
+    scan_plan = plan_scan(origin, out=run)
 
     def show(progress: ScanProgress) -> None:
         display.update(f"scan {spec}: {progress.doing}", progress.share)
 
-    result = make_scan(scan_plan, display, on_progress=show)
-    for one in result.found["suspects"]:
-        if one["label"] == BACKDOORS[spec]:  # what was planted is known here: the report shows it beside the candidate
+    verdict = make_scan(scan_plan, display, on_progress=show)
+    for one in verdict.suspects:
+        if one.label == BACKDOORS[spec]:  # what was planted is known here: the report shows it beside the candidate
             emblem = resources.files("phosphene.demo").joinpath("emblem.png").read_bytes()
-            write_bytes(result.run.path / suspect_folder(one["index"], one["label"]) / PLANTED, emblem)
-            write_report(result.run)
-    return result.found
+            write_bytes(run / suspect_folder(one.index, one.label) / PLANTED, emblem)
+            write_report(run)
+    return verdict
 
 
-def _label_of_backdoor(document: dict[str, Any]) -> "str | None":
+def _label_of_backdoor(verdict: Verdict) -> "str | None":
     """Return the label of the class that a scan's working trigger leads to.
 
     It is ``None`` if the network is clean, and "?" if the scan is inconclusive or no trigger works.
     """
-    if document["verdict"] == "backdoored":
-        return next((str(one["label"]) for one in document["suspects"] if one["works"]), "?")
-    return None if document["verdict"] == "clean" else "?"
+    if verdict.verdict == BACKDOORED:
+        return next((one.label for one in verdict.suspects if one.works), "?")
+    return None if verdict.verdict == CLEAN else "?"

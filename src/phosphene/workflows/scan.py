@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from phosphene import notebook
 from phosphene.backdoor.images import all_to_all_files, candidate_files
 from phosphene.backdoor.probes import check_outputs
 from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, passes_of, require_classes, scan
-from phosphene.backdoor.scan_document import method_sha256, scan_document
-from phosphene.backdoor.verdict import EXIT_CODES
+from phosphene.backdoor.scan_document import method_sha256, read_verdict, scan_document
+from phosphene.backdoor.verdict import Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.device import single_precision
@@ -42,15 +42,17 @@ class ScanPlan(MapOrigin):
 
     Attributes:
         reference: Clean networks.
-        run: Where the results go.
+        run: Where the results go; ``None`` if nothing is to be written.
         request: Everything that determines the verdict, as ``scan.json`` holds it.
         cached: Content of ``scan.json`` if the same scan was made before, else ``None``.
+        seconds: Estimated seconds without suspects, after a dry run.
     """
 
     reference: tuple[Classifier, ...]
-    run: RunDirectory
+    run: "RunDirectory | None"
     request: dict[str, Any]
     cached: "dict[str, Any] | None"
+    seconds: float = 0.0
 
     @property
     def passes(self) -> int:
@@ -61,105 +63,77 @@ class ScanPlan(MapOrigin):
         pairs = self.request["settings"]["pairs"]
         return passes_of((self.classifier, *self.reference), pairs=pairs)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document of ``scan --dry-run --json``: what would be scanned, and its cost."""
+        return {
+            "run": None if self.run is None else str(self.run.path),
+            "model": self.classifier.name,
+            "classes": self.classifier.num_classes,
+            "pairs": self.request["settings"]["pairs"],
+            "references": [one.name for one in self.reference],
+            "samples": self.pool.spec,
+            "passes": self.passes,
+            "seconds": round(self.seconds, 1),
+            "done": self.cached is not None,
+        }
 
-@dataclass(frozen=True)
-class ScannedRun:
-    """Result of ``scan_run`` and ``open_scan``: the run, and its scan or, after a dry run, the estimated cost.
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ScanVerdict(Verdict):
+    """The :class:`Verdict` that ``scan`` and ``open_scan`` return, with its words and the run that holds it.
 
     Attributes:
-        run: The :class:`RunDirectory` that holds ``scan.json`` and the candidate triggers.
-        found: The content of ``scan.json``; empty after a dry run.
-        report: Path of the report; ``None`` if there is none.
-        cached: Whether the run held this scan already.
-        plan: Plan of the scan; ``None`` if it was opened and not planned.
-        seconds: Estimated seconds without suspects, after a dry run.
+        document: The verdict as ``scan.json`` holds it.
+        run: The :class:`RunDirectory` that holds it; ``None`` if it is in memory only.
+        report: Path of the run's report; ``None`` if there is none.
+        cached: Whether it was read from the run, and not scanned anew.
     """
 
-    run: RunDirectory
-    found: dict[str, Any] = field(default_factory=dict)
+    document: dict[str, Any]
+    run: "RunDirectory | None" = None
     report: "str | None" = None
     cached: bool = False
-    plan: "ScanPlan | None" = None
-    seconds: float = 0.0
-
-    def __repr__(self) -> str:
-        return f"ScannedRun({str(self.run.path)!r}, {self.verdict})"
 
     def _repr_html_(self) -> str:
-        """Return the result as HTML that a notebook displays.
-
-        It shows the verdict in a sentence, the reasons, the most deviating classes and the report's path.
-        """
-        if not self.found:
-            return notebook.piece("stack", [repr(self)])
-        table = notebook.piece("table", *self.most_deviating)
-        return notebook.piece("stack", [self.headline[0], *self.terminal_lines, table, f"report: {self.report}"])
-
-    @property
-    def verdict(self) -> str:
-        """``clean``, ``backdoored`` or ``inconclusive``; ``not scanned`` after a dry run."""
-        return str(self.found.get("verdict", "not scanned"))
-
-    @property
-    def exit_code(self) -> int:
-        """Exit code of the command: 0 clean, 1 backdoored, 3 inconclusive; 0 after a dry run."""
-        return EXIT_CODES.get(self.verdict, 0)
+        """Return the verdict as HTML for a notebook: in a sentence, as :class:`Verdict` shows it, and the report's path."""
+        report = f"report: {self.report}" if self.report else ""
+        return notebook.piece("stack", [self.headline[0], super()._repr_html_(), report])
 
     @property
     def headline(self) -> tuple[str, str]:
-        """The verdict in a sentence, and its mark: ``good``, ``bad`` or ``unsure``; KeyError after a dry run."""
-        return headline(self.found)
+        """The verdict in a sentence, and its mark: ``good``, ``bad`` or ``unsure``."""
+        return headline(self.document)
 
     @property
     def terminal_lines(self) -> list[str]:
-        """The lines that ``phosphene scan`` prints below the verdict; KeyError after a dry run.
-
-        They are its reasons, and each suspect in words.
-        """
-        return terminal_lines(self.found)
+        """The lines that ``phosphene scan`` prints below the verdict: its reasons, and each suspect in words."""
+        return terminal_lines(self.document)
 
     @property
     def most_deviating(self) -> tuple[list[str], list[list[str]]]:
-        """Column names and rows of a table of the most deviating classes; KeyError after a dry run.
-
-        It has, as text, the five classes that are most unlike the others, or unlike those of clean networks.
-        """
-        return most_deviating(self.found)
+        """Column names and rows, as text, of a table of the five classes that deviate most."""
+        return most_deviating(self.document)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document of ``scan --json``: ``scan.json``, or after a dry run what the scan will cost."""
-        plan = self.plan
-        if self.found or plan is None:
-            return {"run": str(self.run.path), "report": self.report, "cached": self.cached, **self.found}
-        return {
-            "run": str(self.run.path),
-            "model": plan.classifier.name,
-            "classes": plan.classifier.num_classes,
-            "pairs": plan.request["settings"]["pairs"],
-            "references": [one.name for one in plan.reference],
-            "samples": plan.pool.spec,
-            "passes": plan.passes,
-            "seconds": round(self.seconds, 1),
-            "done": self.cached,
-        }
+        """Return the document of ``scan --json``: ``scan.json``, and where it is."""
+        run = None if self.run is None else str(self.run.path)
+        return {"run": run, "report": self.report, "cached": self.cached, **self.document}
 
 
 def plan_scan(
     origin: MapOrigin,
     *,
-    out: "str | Path | None" = None,
+    out: "str | Path | bool | None" = None,
     reference: Sequence[Classifier] = (),
     alpha: float = ALPHA,
     pairs: bool = False,
     seed: int = 0,
 ) -> ScanPlan:
-    """Check the inputs and settings of a scan, and return its plan.
-
-    The plan has the result if the same scan is cached.
+    """Check the inputs and settings of a scan, and return its plan, with the result if the same scan is cached.
 
     Args:
         origin: The network, the samples, the device and precision, and the recipe for the maps of suspects.
-        out: The run directory; ``runs/<model>-scan`` by default.
+        out: The run directory; ``True`` for ``runs/<model>-scan``; by default nothing is written.
         reference: Clean networks of the same kind.
         alpha: Share of clean networks that may be called suspicious.
         pairs: Search all pairs of classes, however many there are.
@@ -182,10 +156,13 @@ def plan_scan(
         "settings": {"pairs": pairs, "seed": seed, "precision": origin.precision},
         "method": method_sha256(),
     }
-    default_path = Path("runs") / directory_name(classifier.name, "scan")
-    run = RunDirectory(out if out is not None else unless_of_another_model(default_path, classifier))
-    cached = check_scan(run, request)
-    run.check(facts, classifier.labels)
+    run = cached = None
+    if out is True:
+        out = unless_of_another_model(Path("runs") / directory_name(classifier.name, "scan"), classifier)
+    if isinstance(out, str | Path):
+        run = RunDirectory(out)
+        cached = check_scan(run, request)
+        run.check(facts, classifier.labels)
     settings = {one.name: getattr(origin, one.name) for one in fields(MapOrigin)}
     return ScanPlan(**settings, reference=tuple(reference), run=run, request=request, cached=cached)
 
@@ -196,8 +173,8 @@ def make_scan(
     *,
     mapped: bool = True,
     on_progress: "Callable[[ScanProgress], None] | None" = None,
-) -> ScannedRun:
-    """Scan unless the result is cached, map the suspects, and write the run and its report.
+) -> ScanVerdict:
+    """Scan unless the result is cached; if the plan has a run, map the suspects, and write it with its report.
 
     Args:
         plan: Plan of the scan.
@@ -208,12 +185,26 @@ def make_scan(
     Raises:
         CardError: the network has the same output for every sample.
         NumericError: it returns NaN or infinity.
-        RunError: the run cannot be written.
+        RunError: the run cannot be written, or its cached scan is damaged.
     """
-    document = plan.cached if plan.cached is not None else _scan(plan, on_progress or display.follow())
+    run, on_progress = plan.run, on_progress or display.follow()
+    verdict = _scan(plan, on_progress) if run is None or plan.cached is None else stored_verdict(run, plan.cached)
+    if run is None:
+        return verdict
     if mapped:
-        display.warn(_map_suspects(plan, document, display.follow()))
-    return ScannedRun(plan.run, document, write_report(plan.run), plan.cached is not None, plan)
+        display.warn(_map_suspects(plan, run, verdict, display.follow()))
+    return replace(verdict, report=write_report(run))
+
+
+def stored_verdict(run: RunDirectory, document: dict[str, Any]) -> ScanVerdict:
+    """Return the verdict of a run that has been scanned, from the content of its ``scan.json``.
+
+    Raises:
+        RunError: the file of a candidate trigger, or what ``scan.json`` says of it, is damaged.
+    """
+    page = run.path / "report.html"
+    report = str(page) if page.is_file() else None
+    return ScanVerdict(**vars(read_verdict(run, document)), document=document, run=run, report=report, cached=True)
 
 
 def _engine(plan: ScanPlan) -> Engine:
@@ -221,41 +212,43 @@ def _engine(plan: ScanPlan) -> Engine:
     return Engine(plan.classifier, device=plan.device, precision=single_precision(plan.precision))
 
 
-def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[str, Any]:
-    """Scan, write ``scan.json``, SARIF and the candidates' files to the run; return the content of ``scan.json``."""
-    # Before the work, not after it: a place that cannot be written, a network that cannot be scanned.
-    with _engine(plan) as engine:
-        check_outputs(engine, plan.pool)
-    plan.run.begin(plan.facts, [], plan.classifier.labels)
+def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> ScanVerdict:
+    """Scan; if the plan has a run, write ``scan.json``, SARIF and the candidates' files to it."""
+    run, labels = plan.run, plan.classifier.labels
+    if run is not None:
+        # Before the work, not after it: a place that cannot be written, a network that cannot be scanned.
+        with _engine(plan) as engine:
+            check_outputs(engine, plan.pool)
+        run.begin(plan.facts, [], labels)
     options = {"alpha": plan.request["alpha"], **plan.request["settings"], "device": plan.device}
     verdict = scan(plan.classifier, plan.pool, reference=plan.reference, on_progress=on_progress, **options)
-    files = {
-        f"{suspect_folder(one.index, one.label)}/{name}": data
-        for one in verdict.suspects
-        for name, data in candidate_files(one.candidate).items()
-    }
-    if verdict.all_to_all is not None:
-        files |= {f"{FOLDER}/all-to-all/{name}": data for name, data in all_to_all_files(verdict.all_to_all).items()}
-    document = scan_document(verdict, plan.request, plan.classifier.labels)
-    write_scan(plan.run, document, files, sarif(document, place_of(plan.classifier.spec, plan.run)))
-    return document
+    document = scan_document(verdict, plan.request, labels)
+    if run is not None:
+        parts = {suspect_folder(one.index, one.label): candidate_files(one.candidate) for one in verdict.suspects}
+        if verdict.all_to_all is not None:
+            parts[f"{FOLDER}/all-to-all"] = all_to_all_files(verdict.all_to_all)
+        files = {f"{folder}/{name}": data for folder, part in parts.items() for name, data in part.items()}
+        write_scan(run, document, files, sarif(document, place_of(plan.classifier.spec, run)))
+    return ScanVerdict(**vars(verdict), document=document, run=run)
 
 
-def _map_suspects(plan: ScanPlan, document: dict[str, Any], on_progress: Callable[[Progress], None]) -> "str | None":
+def _map_suspects(
+    plan: ScanPlan, run: RunDirectory, verdict: Verdict, on_progress: Callable[[Progress], None]
+) -> "str | None":
     """Make maps of a scan's suspects in the same run.
 
     The result is ``None``, or a line for the user that says why that was not possible.
 
     A network that cannot be mapped still has a verdict.
     """
-    suspects = [one["index"] for one in document["suspects"]][:MOST_SUSPECTS]
+    suspects = [one.index for one in verdict.suspects][:MOST_SUSPECTS]
     if not suspects:
         return None
     try:
         options: dict[str, Any] = {"device": plan.device, "precision": plan.precision}
-        maps = plan_maps(plan.classifier, plan.recipe, plan.pool, plan.run.path, suspects, **options)
+        maps = plan_maps(plan.classifier, plan.recipe, plan.pool, run.path, suspects, **options)
         execute(maps, on_progress=on_progress)
-        write_own_predictions(plan.run, plan.classifier, device=plan.device)
+        write_own_predictions(run, plan.classifier, device=plan.device)
     except PhospheneError as error:
         return f"the suspects could not be mapped: {error}"
     return None

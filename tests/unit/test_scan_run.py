@@ -1,0 +1,170 @@
+"""A verdict in memory, the one that a run directory was written from, and the one that is read from it."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import phosphene as ph
+from phosphene.backdoor.scan_document import scan_document
+from phosphene.errors import RunError
+from phosphene.runs.scans import SCAN
+from tests import hand
+
+NOT_STORED = ("easy_pairs", "suspects", "versions")  # of suspects, the samples that they are shown on
+
+
+def scan(**options):
+    """Scan the hand-made network with a backdoor."""
+    options = {
+        "samples": hand.pool(),
+        "device": "cpu",
+        "range_check": False,
+        "mapped": False,
+        "progress": False,
+    } | options
+    return ph.scan(hand.classifier(40.0), **options)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs") / "scan"
+
+
+@pytest.fixture(scope="module")
+def written(folder):
+    return scan(out=folder)
+
+
+@pytest.fixture
+def changed(written, folder):
+    """Put a value at a place of scan.json for one test, and open the run."""
+    text = (folder / "scan.json").read_text(encoding="utf-8")
+
+    def changed(change):
+        document = json.loads(text)
+        change(document)
+        (folder / "scan.json").write_text(json.dumps(document), encoding="utf-8")
+        return ph.open_scan(folder)
+
+    yield changed
+    (folder / "scan.json").write_text(text, encoding="utf-8")
+
+
+def plain(verdict):
+    """A verdict's fields without tensors, seconds and what tells where it is."""
+    left_out = ("suspects", "all_to_all", "pairs", "seconds", "document", "run", "report", "cached")
+    return {one.name: getattr(verdict, one.name) for one in dataclasses.fields(verdict) if one.name not in left_out}
+
+
+def test_with_a_directory_the_verdict_is_the_same_and_knows_where_it_is(written, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    calls = []
+    in_memory = scan(on_progress=calls.append)
+    assert calls
+    assert list(tmp_path.iterdir()) == []
+    assert (in_memory.run, in_memory.report, in_memory.cached) == (None, None, False)
+    assert plain(in_memory) == plain(written)
+    assert (in_memory.verdict, in_memory.exit_code) == ("backdoored", 1)
+    assert in_memory.to_dict().keys() == written.to_dict().keys()
+    assert json.loads(json.dumps(in_memory.to_dict()))["run"] is None
+    assert written.run.path == folder
+    assert written.report == str(folder / "report.html")
+    assert "A backdoor is suspected" in (folder / "report.html").read_text(encoding="utf-8")
+    assert (folder / "scan.sarif").is_file()
+    assert f"report: {folder / 'report.html'}" in written._repr_html_()
+    assert "report: " not in in_memory._repr_html_()
+    for html in (written._repr_html_(), in_memory._repr_html_()):
+        assert "A backdoor is suspected in this network" in html
+        assert html.count("<img") == 1
+
+
+def test_an_opened_verdict_is_the_one_that_was_written(written, folder):
+    opened = ph.open_scan(str(folder))
+    assert opened.cached
+    assert plain(opened) == plain(written)
+    assert opened.seconds == pytest.approx(written.seconds, abs=1e-3)
+    assert (repr(opened), opened._repr_html_()) == (repr(written), written._repr_html_())
+    assert opened.to_dict() == {**written.to_dict(), "cached": True, "schema": SCAN.schema}
+    (suspect,), (original,) = opened.suspects, written.suspects
+    assert (suspect.index, suspect.works, suspect.far_below_alpha) == (hand.TARGET, True, original.far_below_alpha)
+    for name in (
+        "index",
+        "additive",
+        "box",
+        "size",
+        "success",
+        "interval",
+        "tried",
+        "next_class",
+        "next_success",
+        "places",
+    ):
+        assert getattr(suspect.candidate, name) == getattr(original.candidate, name), name
+    pixels = hand.pool().held_out
+    assert torch.equal(suspect.candidate.apply(pixels), original.candidate.apply(pixels))
+    window, original_window = opened.all_to_all, written.all_to_all
+    for name in ("box", "targets", "figure", "p_value", "works"):
+        assert getattr(window, name) == getattr(original_window, name), name
+    assert torch.equal(window.content, original_window.content)
+    assert opened.pairs is None
+    document = {name: value for name, value in written.document.items() if name not in NOT_STORED}
+    request = {name: document[name] for name in ("model", "samples", "references", "alpha", "settings", "method")}
+    again = scan_document(opened, request, hand.classifier().labels)
+    assert document == {name: value for name, value in again.items() if name not in NOT_STORED}
+
+
+def test_the_same_scan_is_read_and_not_made_again(written, folder):
+    calls = []
+    again = scan(out=folder, on_progress=calls.append)
+    assert again.cached
+    assert calls == []
+    assert plain(again) == plain(written)
+    with pytest.raises(RunError, match="holds another scan"):
+        scan(out=folder, alpha=0.1)
+
+
+def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    facts = [scan(dry_run=True, out=out).to_dict() for out in (None, False, True, "mine")]
+    assert [one["run"] for one in facts] == [None, None, "runs/hand-made-scan", "mine"]
+    assert all(one["passes"] > 0 and one["seconds"] >= 0 and not one["done"] for one in facts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scan_of_an_earlier_version_opens_without_what_it_lacks(changed):
+    def change(document):
+        del document["null"]["figures"], document["all_to_all"]["trigger"]
+        document["null"]["limit"] = None
+
+    opened = changed(change)
+    assert (opened.null_figures, opened.all_to_all, opened.limit) == ((), None, float("inf"))
+    assert opened.suspects[0].works
+
+
+def test_a_window_of_all_to_all_keeps_its_figure_if_a_class_was_not_measured(changed, written):
+    opened = changed(lambda document: document["all_to_all"]["classes"][0].update(source="elsewhere"))
+    assert opened.all_to_all.figure == written.all_to_all.figure
+    assert len(opened.all_to_all.targets) == len(written.all_to_all.targets) - 1
+
+
+def test_a_damaged_trigger_is_refused_in_a_line(changed, written, folder):
+    with pytest.raises(RunError, match=r"scan.json is damaged \(it has no class 'unknown'\). Delete it and scan again"):
+        changed(lambda document: document["suspects"][0]["next"].update(label="unknown"))
+    changed(lambda document: document.update(seconds=1.0))
+    file = folder / written.document["suspects"][0]["trigger"]
+    data = file.read_bytes()
+    for damage in (
+        lambda: file.write_bytes(b"no tensors"),
+        lambda: save_file({"mask": torch.ones(1, 3, 3)}, file),
+        lambda: save_file({"mask": torch.ones(1, 3, 3), "paint": torch.ones(3, 4, 4)}, file),
+    ):
+        damage()
+        for read in (ph.open_scan, ph.report):
+            with pytest.raises(RunError, match=r"trigger\.safetensors is damaged \(.*: Delete .*scan\.json") as error:
+                read(folder)
+            assert "\n" not in str(error.value)
+    file.write_bytes(data)
+    assert ph.open_scan(folder).verdict == "backdoored"
