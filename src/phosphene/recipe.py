@@ -53,7 +53,7 @@ def _is_share(value: float) -> bool:
 LOSSES = ("cross-entropy", "log-odds", "soft-log-odds")
 
 
-CHANGED = ", changed"  # end of the name of a built-in recipe of which fields were changed
+CHANGED = " with changes"  # end of the name of a built-in recipe of which fields were changed
 RECIPES: "dict[str, tuple[str, Recipe]]" = {}
 
 

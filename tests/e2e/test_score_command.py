@@ -71,8 +71,8 @@ def test_two_runs_by_two_targets(runs, call):
     answer = call("score", *runs, "--target", specs[0], "--target", specs[1], "--device", "cpu")
     assert answer.code == 0, answer.err
     scored = [line for line in answer.err.splitlines() if line.startswith("score ")]
-    assert "score 2 of 4: shapes on maps by shapes-plain (quick)" in scored
-    assert "score 3 of 4: shapes-plain on maps by shapes (quick)" in scored
+    assert "score 2 of 4: shapes on maps by shapes-plain (quick with changes)" in scored
+    assert "score 3 of 4: shapes-plain on maps by shapes (quick with changes)" in scored
     assert "\x1b" not in answer.out + answer.err
     for run in runs:
         found = rows(run)
@@ -87,7 +87,7 @@ def test_two_runs_by_two_targets(runs, call):
             low, high = row["interval"]
             assert 1 / 3 <= low <= row["m_score"] <= high <= 1
             assert (row["source"], row["maps"], row["concepts"]) == (run.name, 6, 3)
-            assert (row["recipe"], row["target_sha256"]) == ("quick", ph.load(row["target_spec"]).sha256)
+            assert (row["recipe"], row["target_sha256"]) == ("quick with changes", ph.load(row["target_spec"]).sha256)
             assert [point["contrast"] for point in row["contrast_sweep"]] == [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4]
             assert sum(one["maps"] for one in row["per_concept"]) == 6
             shown = f"{row['m_score']:.2f} [{low:.2f}, {high:.2f}]"
@@ -112,7 +112,7 @@ def test_misread_concepts_are_named(runs, call):
     for run in runs:
         wrong = [one for one in rows(run)[0]["per_concept"] if one["misread"]]
         if wrong:
-            said = f"shapes-trojan misclassifies {len(wrong)} of 3 concepts of {run.name}, quick: "
+            said = f"shapes-trojan misclassifies {len(wrong)} of 3 concepts of {run.name}, quick with changes: "
             assert said in answer.out
             for one in wrong:
                 first = one["misread"][0]

@@ -90,7 +90,7 @@ def test_one_model_and_one_recipe_need_no_list(tmp_path):
     how = {**HOW, "recipes": HOW["recipe"], "out": tmp_path, "dry_run": True}
     del how["recipe"]
     (planned,) = ph.map_models("demo:shapes", "star", **how)
-    assert (planned.plan.classifier.name, planned.plan.recipe.name) == ("shapes", "quick")
+    assert (planned.plan.classifier.name, planned.plan.recipe.name) == ("shapes", "quick with changes")
 
 
 def test_samples_are_loaded_for_a_classifier(network):

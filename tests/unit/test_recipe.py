@@ -137,12 +137,12 @@ def test_set_refuses_what_does_not_fit(field, text):
 
 def test_set_changes_only_what_it_names():
     changed = resolve("quick", {"steps": "7"}).to_dict()
-    assert changed == {**resolve("quick").to_dict(), "steps": 7, "name": "quick, changed"}
+    assert changed == {**resolve("quick").to_dict(), "steps": 7, "name": "quick with changes"}
 
 
 def test_no_changed_recipe_goes_by_the_name_of_a_built_in_one():
-    assert Recipe(steps=2).name == "paper, changed"
-    assert resolve("vivid").replace(steps=3).name == "vivid, changed"
+    assert Recipe(steps=2).name == "paper with changes"
+    assert resolve("vivid").replace(steps=3).name == "vivid with changes"
     assert resolve("vivid").replace(steps=3).replace(steps=resolve("vivid").steps) == resolve("vivid")
     assert resolve("vivid", {"name": "mine", "steps": 3}).name == "mine"
 

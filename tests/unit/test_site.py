@@ -96,7 +96,12 @@ def test_what_cannot_be_matched_has_a_page_of_its_own(tmp_path):
 def test_runs_are_told_apart(tmp_path, runs):
     again = make_run(tmp_path / "d", LABELS, classes=(0,))
     titles = [one.title for one in read_runs([*runs, again])]
-    assert titles == ["tiny, paper, a", "tiny, quick", "other <b>", "tiny, paper, d"]
+    assert titles == [
+        "tiny, paper, a",
+        "tiny, quick with changes",
+        "other <b>",
+        "tiny, paper, d",
+    ]
 
 
 def test_pages_show_figures_of_every_run_and_seed(runs, tmp_path):
