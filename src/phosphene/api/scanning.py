@@ -14,7 +14,7 @@ from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import Recipe, resolve
 from phosphene.runs.scans import SCAN
-from phosphene.workflows.concept_maps import Run, to_run
+from phosphene.workflows.concept_maps import Run, open_run
 from phosphene.workflows.progress import show_notes
 from phosphene.workflows.scan import RECIPE, ScannedRun, estimate, make_scan, plan_scan
 
@@ -150,8 +150,8 @@ def open_scan(run: Run) -> "ScannedRun | None":
     Raises:
         RunError: this is not a run directory, or its scan.json is damaged or of another version.
     """
-    run_directory = to_run(run)
-    document, report = SCAN.read(run_directory.path), run_directory.path / "report.html"
+    opened = open_run(run)
+    document, report = SCAN.read(opened.path), opened.path / "report.html"
     if document is None:
         return None
-    return ScannedRun(run_directory, document, str(report) if report.is_file() else None, cached=True)
+    return ScannedRun(opened, document, str(report) if report.is_file() else None, cached=True)

@@ -23,11 +23,12 @@ from phosphene.progress import ProgressDisplay
 from phosphene.report import write_report
 from phosphene.report.sarif import place_of, sarif
 from phosphene.report.scan_words import headline, most_deviating, terminal_lines
-from phosphene.runs import RunDirectory
 from phosphene.runs.facts import directory_name
 from phosphene.runs.scans import FOLDER, check_scan, suspect_folder, write_scan
 from phosphene.samples import is_natural
-from phosphene.workflows.map import execute, write_own_predictions
+from phosphene.workflows.concept_maps import OpenRun
+from phosphene.workflows.map import execute
+from phosphene.workflows.own_predictions import write_own_predictions
 from phosphene.workflows.plan import plan as plan_maps
 from phosphene.workflows.plan import unless_of_another_model
 from phosphene.workflows.progress import Progress
@@ -48,7 +49,7 @@ class ScanPlan(MapOrigin):
     """
 
     reference: tuple[Classifier, ...]
-    run: RunDirectory
+    run: OpenRun
     request: dict[str, Any]
     cached: "dict[str, Any] | None"
 
@@ -67,7 +68,7 @@ class ScannedRun:
     """Result of ``scan_run`` and ``open_scan``: the run, and its scan or, after a dry run, the estimated cost.
 
     Attributes:
-        run: The :class:`RunDirectory` that holds ``scan.json`` and the candidate triggers.
+        run: The run that holds ``scan.json`` and the candidate triggers.
         found: The content of ``scan.json``; empty after a dry run.
         report: Path of the report; ``None`` if there is none.
         cached: Whether the run held this scan already.
@@ -75,7 +76,7 @@ class ScannedRun:
         seconds: Estimated seconds without suspects, after a dry run.
     """
 
-    run: RunDirectory
+    run: OpenRun
     found: dict[str, Any] = field(default_factory=dict)
     report: "str | None" = None
     cached: bool = False
@@ -183,7 +184,7 @@ def plan_scan(
         "method": method_sha256(),
     }
     default_path = Path("runs") / directory_name(classifier.name, "scan")
-    run = RunDirectory(out if out is not None else unless_of_another_model(default_path, classifier))
+    run = OpenRun(out if out is not None else unless_of_another_model(default_path, classifier))
     cached = check_scan(run, request)
     run.check(facts, classifier.labels)
     settings = {one.name: getattr(origin, one.name) for one in fields(MapOrigin)}
