@@ -23,7 +23,7 @@ from phosphene.recipe import resolve
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
 from phosphene.sources import load
-from phosphene.workflows.map import write_own_predictions
+from phosphene.workflows.own_predictions import write_own_predictions
 from phosphene.workflows.score import score_runs
 
 REPEATS = 5

@@ -25,12 +25,11 @@ if TYPE_CHECKING:
     from phosphene.metrics.m_score import m_score as m_score
     from phosphene.recipe import RECIPES as RECIPES, Recipe as Recipe
     from phosphene.report import write_report
-    from phosphene.runs import RunDirectory as RunDirectory, open_run as open_run
     from phosphene.samples import load_samples as load_samples
     from phosphene.sources import SPEC_FORMS as SPEC_FORMS, list_specs as list_specs, load as load
     from phosphene.two_tower import TwoTower as TwoTower
     from phosphene.web import serve as serve
-    from phosphene.workflows.concept_maps import ConceptMaps as ConceptMaps
+    from phosphene.workflows.concept_maps import ConceptMaps as ConceptMaps, OpenRun as OpenRun, open_run as open_run
     from phosphene.workflows.demo import run_demo as run_demo
 
     report = write_report
@@ -47,12 +46,11 @@ _MODULES = {
     "phosphene.metrics.m_score": ("m_score",),
     "phosphene.recipe": ("RECIPES", "Recipe"),
     "phosphene.report": ("report",),
-    "phosphene.runs": ("RunDirectory", "open_run"),
     "phosphene.samples": ("load_samples",),
     "phosphene.sources": ("SPEC_FORMS", "list_specs", "load"),
     "phosphene.two_tower": ("TwoTower",),
     "phosphene.web": ("serve",),
-    "phosphene.workflows.concept_maps": ("ConceptMaps",),
+    "phosphene.workflows.concept_maps": ("ConceptMaps", "OpenRun", "open_run"),
     "phosphene.workflows.demo": ("run_demo",),
 }
 

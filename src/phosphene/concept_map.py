@@ -1,9 +1,9 @@
 """A concept map: what a classifier means by one class, and how the map was computed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -14,10 +14,13 @@ from phosphene import notebook
 from phosphene.checked import checked
 from phosphene.concepts import Concept, is_unit, kind_and_index, name_with_index
 from phosphene.errors import ConceptError
-from phosphene.expressions import find_among
-from phosphene.formats import count, percent, targeting_text
+from phosphene.formats import percent, targeting_text
 from phosphene.image_files import encode
 from phosphene.labels import Labels, first_synonym
+
+if TYPE_CHECKING:
+    from phosphene.executors.base import MapOrigin
+    from phosphene.runs import RunDirectory
 
 
 @checked()
@@ -115,12 +118,13 @@ class ConceptMap:
         seconds: Wall time.
         hits: Share of each step's samples that were classified as the class, in [0, 1].
         frames: Images of the map as it developed, earliest first; empty unless they were asked for. A run directory
-            stores them beside the map, and ``RunDirectory.frames`` reads them.
+            stores them beside the map, and ``OpenRun.frames`` reads them.
         expression: The union or contrast that it is of; ``None`` for a class.
         device: The device that it was made on, ``cpu`` or ``cuda:0``; empty if that is not known.
         precision: The precision that it was made in: ``fp32``, ``tf32``, ``bf16`` or ``fp64``; empty if that is not known.
-        made_from: Hashes of the model, recipe and samples that it was made from; empty of a map read from a run, whose
-            ``run.json`` has them.
+        origin: Classifier, samples and recipe that it was made from, as ``map_concepts`` returns it; ``None`` of a map that
+            was read from a run, whose ``run.json`` names them, and of a copy by ``pickle`` or ``copy``.
+        run: The run directory that holds it; ``None`` if it is in memory only.
     """
 
     nu: Tensor
@@ -140,7 +144,17 @@ class ConceptMap:
     expression: "Concept | None" = None
     device: str = ""
     precision: str = ""
-    made_from: tuple[str, ...] = ()
+    origin: "MapOrigin | None" = None
+    run: "RunDirectory | None" = field(default=None, init=False)  # a map made of this one by replace() is not stored
+
+    def stored_in(self, run: "RunDirectory") -> Self:
+        """Note that ``run`` holds this map; return the map."""
+        vars(self)["run"] = run  # the one thing about a map that changes
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what ``pickle`` stores: not the network and the samples, which may be large, or impossible to store."""
+        return {**vars(self), "origin": None}
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.nu.shape))
@@ -194,57 +208,6 @@ class ConceptMap:
         xi = notebook.piece("figure", notebook.image(to_image(self.xi), f"Xi of {self.short}"), "Xi")
         column = notebook.piece("stack", [notebook.piece("facts", facts), notebook.curve(self.loss, "loss")])
         return notebook.piece("row", [image, xi, column])
-
-
-class MapList(list[ConceptMap]):
-    """A list of maps, shown as a gallery in a notebook.
-
-    ``maps["castle"]`` are the maps of a class, ``maps[0]`` is the first map.
-    """
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._title()})"
-
-    @overload
-    def __getitem__(self, place: SupportsIndex) -> ConceptMap: ...
-    @overload
-    def __getitem__(self, place: "str | Concept | slice[Any, Any, Any]") -> Self: ...
-    def __getitem__(self, place: "SupportsIndex | slice[Any, Any, Any] | str | Concept") -> "ConceptMap | Self":
-        """Return the map at a position, or a list of the maps of a concept (a label or Concept) or of a slice.
-
-        Raises:
-            ConceptError: there is no map of the concept.
-        """
-        if isinstance(place, tuple):
-            raise ConceptError(
-                f"maps are found by one name at a time, such as maps[{place[0] if place else 'star'!r}]."
-            )
-        place = place.expression if isinstance(place, Concept) else place
-        if not isinstance(place, str | slice):
-            return super().__getitem__(place)
-        if isinstance(place, str):
-            index = find_among(place, [one.concept for one in self], "this list")
-            return self._part(one for one in self if one.index == index)
-        return self._part(super().__getitem__(place))
-
-    def _part(self, maps: Iterable[ConceptMap]) -> Self:
-        """Return a list of ``maps`` of the same type as this one, with the same further attributes."""
-        part = type(self)(maps)
-        vars(part).update(vars(self))
-        return part
-
-    def _title(self) -> str:
-        """Return the numbers of maps and concepts as text, ``12 maps of 4 classes``."""
-        noun = ("concept",) if any(one.expression for one in self) else ("class", "classes")
-        return f"{count(len(self), 'map')} of {count(len({one.index for one in self}), *noun)}"
-
-    def _repr_html_(self) -> str:
-        """Return the list as HTML for a notebook: images of its first 48 maps, with captions and confidences."""
-        figures = [
-            notebook.piece("figure", notebook.image(one.image, caption), caption, p_text(one, "p {:.2f}"))
-            for one, caption in list(zip(self, captions(self), strict=True))[: notebook.MOST_IMAGES]
-        ]
-        return notebook.piece("gallery", self._title(), figures, len(self))
 
 
 def captions(maps: Sequence[ConceptMap]) -> list[str]:

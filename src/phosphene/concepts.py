@@ -91,6 +91,11 @@ class Concept:
         return self.unit is not None and not self.unit.is_output
 
     @property
+    def is_output(self) -> bool:
+        """Whether this is an output of a regression network, high or low."""
+        return self.unit is not None and self.unit.is_output
+
+    @property
     def sides(self) -> Sides:
         """The class indices of the concept, without labels; both sides are empty for a unit."""
         return Sides(tuple(index for index, _ in self.up), tuple(index for index, _ in self.against))

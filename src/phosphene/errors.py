@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 
 class PhospheneError(Exception):
@@ -58,7 +59,13 @@ class NumericError(PhospheneError):
 
 
 class JobsError(PhospheneError):
-    """Raised at the end of a run if some of its maps could not be computed; the others are stored."""
+    """Raised at the end if some maps could not be computed; a run directory holds the others.
+
+    Attributes:
+        maps: The other maps if they are in memory, as a list; else empty.
+    """
+
+    maps: Sequence[Any] = ()
 
 
 class ExtraError(PhospheneError, ImportError):

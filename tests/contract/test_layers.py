@@ -15,11 +15,10 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"web"},
-    {"api"},
+    {"api", "callbacks"},
     {"workflows"},
     {"executors"},
     {"report"},
-    {"callbacks"},
     {"backdoor"},
     {"checks"},  # DESIGN lists checks below metrics, but a check is computed from metrics
     {"metrics"},

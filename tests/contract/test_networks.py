@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import phosphene as ph
-from phosphene.errors import NumericError
+from phosphene.errors import JobsError
 from tests.tiny import SHORT, SIDE
 
 
@@ -97,5 +97,5 @@ class SeesNothingInTheMap(Plain):
 def test_nan_for_the_finished_map_is_named_too():
     torch.manual_seed(0)
     classifier = ph.Classifier(SeesNothingInTheMap(), size=SIDE, name="odd")
-    with pytest.raises(NumericError, match="odd"):
+    with pytest.raises(JobsError, match="odd"):
         ph.map_concepts(classifier, [2], overrides=SHORT, device="cpu")

@@ -12,7 +12,7 @@ from phosphene.report import write_report
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.checks import write_check
 from phosphene.samples.pool import make_pool
-from phosphene.workflows.map import write_own_predictions
+from phosphene.workflows.own_predictions import write_own_predictions
 from phosphene.workflows.score import score_runs
 from tests import tiny
 from tests.e2e.browser import axe, chromium, faults, new_page  # noqa: F401  (fixtures)

@@ -202,10 +202,10 @@ def test_a_target_of_another_size_and_other_labels(runs, call, tmp_path):
     )
     answer = call("score", runs[0], "--trust", "--target", tmp_path / "turned.toml", "--device", "cpu")
     assert answer.code == 0, answer.err
+    (row,) = rows(runs[0])
     maps = list(RunDirectory(runs[0]).maps())
     resized = ph.Classifier(ph.load("demo:shapes").module, size=(64, 80), mean=space.mean, std=space.std, labels=labels)
     (wanted,) = ph.score(maps, resized, device="cpu")
-    (row,) = rows(runs[0])
     assert row["m_score"] == pytest.approx(wanted.m_score)
     assert row["top1_all"] == wanted.top1_all
     for one in row["per_concept"]:

@@ -5,6 +5,7 @@ import json
 import pickle
 import re
 import typing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,8 +117,8 @@ def test_maps_in_memory_and_in_a_run_are_the_same(network, maps, tmp_path):
     assert len(list(run.maps())) == 4
     assert [(one.short, one.seed) for one in run["lion"]] == [(one.short, one.seed) for one in maps["lion"]]
     assert len(run[maps[0].concept]) == 2
-    with pytest.raises(TypeError, match="not iterable"):
-        list(run)
+    assert [(one.index, one.seed) for one in run] == [(one.index, one.seed) for one in written]
+    assert ph.m_score(run, network) == ph.m_score(list(run.maps()), network)
     with pytest.raises(PhospheneError, match="castle"):
         run["castle"]
 
@@ -157,8 +158,9 @@ def test_maps_are_saved_as_a_run_with_a_report(maps, tmp_path):
     run = part.save(tmp_path / "run")
     assert [one.seed for one in run.maps()] == [0, 1]
     assert "lion" in Path(part.report()).read_text(encoding="utf-8")
+    assert [one.seed for one in ph.ConceptMaps(list(maps["4"])).save(tmp_path / "other")] == [0, 1]
     with pytest.raises(PhospheneError, match="what map_concepts returned"):
-        ph.ConceptMaps(maps).save(tmp_path / "other")
+        run["lion"].save(tmp_path / "third")
 
 
 def test_maps_of_another_network_or_recipe_are_not_saved_as_of_this_one(network, maps, tmp_path):
@@ -250,7 +252,10 @@ def test_one_line_in_a_notebook(network, capfd, monkeypatch):
 
 
 def test_runs_and_maps_are_scored_alike(runs):
-    in_memory = ph.score([*ph.open_run(runs[0]).maps()], "demo:shapes-plain", progress=False, device="cpu")
+    in_memory = ph.score(
+        [replace(one) for one in ph.open_run(runs[0])], "demo:shapes-plain", progress=False, device="cpu"
+    )
+    assert not (runs[0] / "scores.json").exists()
     of_runs = ph.score(runs, ["demo:shapes-plain"], progress=False, device="cpu")
     assert [one.target for one in of_runs] == ["shapes-plain", "shapes-plain"]
     assert abs(in_memory[0].m_score - of_runs[0].m_score) < 1e-3
@@ -329,7 +334,7 @@ def test_a_report_is_written_of_saved_maps(maps, tmp_path):
     saved = maps["lion"]
     saved.save(tmp_path / "run")
     assert ph.report(saved) == str(tmp_path / "run" / "report.html")
-    with pytest.raises(PhospheneError, match="a run is opened by the path of its directory, not by int '4'"):
+    with pytest.raises(PhospheneError, match=r"a run is the path of a run directory, .*, not int '4'"):
         ph.report(4)
 
 
@@ -348,9 +353,15 @@ WRONG = {
     "score": (lambda _: ph.score(5, "demo:shapes", progress=False), "a run is the path of a run directory"),
     "target": (lambda maps: ph.score(maps, MODULE, progress=False), "a bare torch module"),
     "check": (lambda _: ph.check(None, progress=False), "a run is the path of a run directory"),
-    "unsaved": (lambda maps: ph.compare(maps, maps), "these maps are in memory only"),
-    "report": (lambda _: ph.report(4), "a run is opened by the path"),
-    "open_run": (lambda _: ph.open_run(None), "a run is opened by the path"),
+    "unsaved": (lambda maps: ph.compare([replace(maps[0])], maps), "these maps are in memory only: maps.save"),
+    "report": (lambda _: ph.report(4), "a run is the path of a run directory"),
+    "open_run": (lambda _: ph.open_run(None), "a run is the path of a run directory"),
+    "no maps to score": (lambda _: ph.score([], progress=False), "there are no maps to score"),
+    "no maps to check": (lambda _: ph.check(ph.ConceptMaps(), progress=False), "there are no maps in this list"),
+    "no maps to save": (lambda _: ph.ConceptMaps().save("runs/x"), "there are no maps in this list"),
+    "no maps to report": (lambda _: ph.report(ph.ConceptMaps()), "a run is the path of a run directory"),
+    "a list of others": (lambda _: ph.ConceptMaps("runs/x"), "a list of maps, not of str 'runs/x': ph.open_run"),
+    "a sum with others": (lambda maps: sum([[3]], maps), "a list of maps, not of int '3'"),
     "film": (lambda _: ph.film(1), "a run is the path of a run directory"),
     "card": (lambda _: ph.card(None), "a model is a spec such as"),
     "overrides": (lambda _: ph.map_concepts("demo:shapes", "star", overrides=["steps=3"]), "must be a dictionary"),

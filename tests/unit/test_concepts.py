@@ -10,7 +10,7 @@ import torch
 
 from phosphene.arguments import to_concepts
 from phosphene.classifier import Classifier
-from phosphene.concept_map import Job, MapList
+from phosphene.concept_map import Job
 from phosphene.concepts import FIRST_NUMBER, Concept, Sides, kind_and_index
 from phosphene.engine import Engine
 from phosphene.engine.losses import LOSSES
@@ -27,6 +27,7 @@ from phosphene.report.gallery import map_section
 from phosphene.runs import RunDirectory
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.samples.pool import make_pool
+from phosphene.workflows.concept_maps import ConceptMaps
 from phosphene.workflows.confused import confused_pairs
 from tests import tiny
 
@@ -190,7 +191,7 @@ def test_among_concepts_with_maps_a_number_is_not_taken_for_the_wrong_class():
     assert find_among("0", known, "the run") == 0
     assert find_among("8", known, "the run") == find_among("(10)", known, "the run") == 10
     assert find_among("10", known[:2], "the run") == 2
-    assert MapList([tiny.concept_map(0), tiny.concept_map(2)])["2"][0].index == 2
+    assert ConceptMaps([tiny.concept_map(0), tiny.concept_map(2)])["2"][0].index == 2
     contrast = parse("(3) vs (4)", NUMERIC)
     assert find_among("11 vs 2", [contrast], "the run") == contrast.index
     with pytest.raises(ConceptError, match="no map of '3 vs 4'"):
@@ -264,7 +265,7 @@ def test_a_contrast_is_made_written_and_read_again(tmp_path):
     assert run.concepts() == [Concept.of_class(0, tiny.LABELS[0]), concept]
     assert [found.expression for found in run.maps()] == [None, concept]
     assert run.folder(one.job, one.label).parent.name == f"lion-vs-maillot-{concept.index}"
-    assert MapList(run.maps())["lion vs maillot (3)"][0].seed == 4
+    assert ConceptMaps(run.maps())["lion vs maillot (3)"][0].seed == 4
     row = run.facts()["jobs"][0]
     assert set(row) == {"index", "label", "seed"}  # as ever for a class
 

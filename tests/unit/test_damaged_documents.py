@@ -13,6 +13,7 @@ from phosphene.report import write_report
 from phosphene.runs.checks import write_check
 from phosphene.web.folder import Folder
 from phosphene.web.views import run_view
+from phosphene.workflows.concept_maps import OpenRun
 from tests import tiny
 from tests.web import LABELS, SUBJECT, make, write_scan
 
@@ -58,7 +59,7 @@ def errors_of(run, name, place, value):
     path.write_text(json.dumps(changed(json.loads(text), place, value)), encoding="utf-8")
     ways = (
         lambda: write_report(run),
-        run._repr_html_,
+        OpenRun(run.path)._repr_html_,
         lambda: run_view(Folder(run.path.parent), run.path.name),
         lambda: list(run.maps()),
         lambda: ph.open_scan(run)._repr_html_(),

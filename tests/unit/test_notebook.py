@@ -16,10 +16,11 @@ from phosphene.errors import RunError
 from phosphene.executors.base import MapOrigin
 from phosphene.metrics.scorecard import ConceptScore, Confusion, ContrastScore, Score, Scores
 from phosphene.recipe import Recipe
-from phosphene.runs import RunDirectory, run_facts
+from phosphene.runs import run_facts
 from phosphene.runs.checks import write_check
 from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
+from phosphene.workflows.concept_maps import OpenRun
 from phosphene.workflows.scan import plan_scan
 from tests import hand, tiny, web
 
@@ -39,7 +40,7 @@ def score(label="lion", target="other", right=1):
 @pytest.fixture
 def run(tmp_path):
     """A run of two maps, one of them finished, with a score."""
-    run = RunDirectory(tmp_path / "run")
+    run = OpenRun(tmp_path / "run")
     pool = make_pool(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), "pool")
     run.begin(run_facts(tiny.classifier(name=HOSTILE), Recipe(), pool), [(Job(0), HOSTILE), (Job(4), tiny.LABELS[4])])
     run.write(tiny.concept_map(0, label=HOSTILE))
@@ -162,14 +163,14 @@ def test_a_grid_shows_every_map_with_its_label():
 
 
 def test_a_run_without_maps_shows_its_facts(tmp_path):
-    run = RunDirectory(tmp_path / "run")
+    run = OpenRun(tmp_path / "run")
     pool = make_pool(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), "pool")
     run.begin(run_facts(tiny.classifier(), Recipe(), pool), [(Job(0), "lion")])
     assert "0 of 1 finished" in run._repr_html_()
 
 
 def test_a_run_shows_its_verdicts_and_how_many_checks_passed(tmp_path):
-    run = web.make(tmp_path / "run")
+    run = ph.open_run(web.make(tmp_path / "run"))
     assert not {">scan<", ">checks<"} & set(re.findall(">[a-z]+<", run._repr_html_()))
     web.write_scan(run, "inconclusive")
     for name, passed in (("seeds", True), ("cascade", False), ("samples", True), ("diversity", None)):

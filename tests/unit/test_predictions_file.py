@@ -12,7 +12,7 @@ from phosphene.metrics.matching import MatchedMaps
 from phosphene.metrics.predictions import top_predictions
 from phosphene.runs import RunDirectory
 from phosphene.runs.predictions import read_predictions, write_predictions
-from phosphene.workflows.map import write_own_predictions
+from phosphene.workflows.own_predictions import write_own_predictions
 from tests import tiny
 
 

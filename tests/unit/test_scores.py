@@ -13,7 +13,7 @@ from phosphene.arguments import to_concepts
 from phosphene.concept_map import render
 from phosphene.concepts import Concept
 from phosphene.engine import Engine
-from phosphene.errors import ConceptError, NumericError, SpecError
+from phosphene.errors import ConceptError, NumericError, RunError, SpecError
 from phosphene.metrics import predictions
 from phosphene.metrics.bootstrap import m_score_interval, wilson
 from phosphene.metrics.m_score import divergences, m_score_of_logits
@@ -228,7 +228,7 @@ def test_a_target_that_answers_with_nan(value):
 def test_nothing_to_score():
     with pytest.raises(ConceptError, match="no maps"):
         ph.score([], tiny.classifier())
-    with pytest.raises(ConceptError, match="name a target"):
+    with pytest.raises(RunError, match="name a target"):
         ph.score([tiny.concept_map(0), tiny.concept_map(1)])
     with pytest.raises(ConceptError, match="there are none"):
         m_score_of_logits(torch.zeros(0, 4), [0, 1])

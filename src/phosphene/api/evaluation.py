@@ -7,7 +7,6 @@ from typing import Any
 from phosphene.arguments import Model, Samples, as_list, require_at_least, to_classifiers, to_pool_of_shape
 from phosphene.checked import checked
 from phosphene.checks import Finding
-from phosphene.concept_map import ConceptMap
 from phosphene.errors import ConceptError, RunError
 from phosphene.metrics.matching import classes_of, overlap_note, units_note
 from phosphene.metrics.range_check import range_doubt
@@ -16,17 +15,19 @@ from phosphene.metrics.scores import score_maps
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.report import write_report
 from phosphene.report.compare import write_comparison
+from phosphene.runs.whole import one_or_several, run_with, to_run
 from phosphene.workflows.check import Findings, plan_checks, plan_checks_in_memory, run_checks
 from phosphene.workflows.compare import Comparison, compare_runs
-from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
+from phosphene.workflows.concept_maps import ConceptMaps, Run, as_maps
 from phosphene.workflows.estimate import estimate_checks
 from phosphene.workflows.progress import show_notes
+from phosphene.workflows.run_origin import model_of_run, samples_of_run
 from phosphene.workflows.score import refuse_unused_samples, score_runs
 
 
 @checked()
 def score(
-    maps: "Run | Iterable[Run] | Iterable[ConceptMap]",
+    maps: "Run | Iterable[Run]",
     targets: "Model | Iterable[Model]" = (),
     *,
     samples: Samples = None,
@@ -38,9 +39,9 @@ def score(
     """Score how target classifiers (by default the source) classify maps or runs.
 
     Args:
-        maps: What :func:`map_concepts` returned, or a run or several of them: their ``scores.json`` and reports are
-            written.
-        targets: The classifiers that are to recognise them; for runs by default the models of the runs themselves.
+        maps: Maps, or a run or several of them. All the maps of a run are taken for the run: its ``scores.json`` and report
+            are written. Of a part of a run, and of maps in memory, nothing is.
+        targets: The classifiers that are to recognise them; by default the model that made them, or those of the runs.
             Classes are matched by label, and images are resized to each target's input.
         samples: Of maps of a regression's outputs, the samples over which the targets' percentiles are. By default
             those that the maps were made from.
@@ -54,7 +55,7 @@ def score(
         One score per target, and run: a list that shows itself in a notebook.
 
     Raises:
-        ConceptError: all maps are of units, or a target lacks one of the concepts.
+        ConceptError: there are no maps, all are of units, or a target lacks one of the concepts.
         PhospheneError: an argument does not fit; the message names the fix.
 
     Example:
@@ -64,7 +65,7 @@ def score(
         >>> ph.score(maps, "demo:shapes-plain", progress=False)[0].maps
         2
     """
-    items = as_list(maps)
+    items, targets = one_or_several(maps), as_list(targets)
     with show_progress(progress, "score") as display:
 
         def show(number: int, total: int, name: str) -> None:
@@ -72,38 +73,67 @@ def score(
             if on_progress is not None:
                 on_progress(number, total, name)
 
-        if all(isinstance(one, ConceptMap) for one in items):
-            origin = getattr(maps, "origin", None)
-            labels = classes_of(one.concept for one in items)
-            classifiers = to_classifiers(targets, trust=trust, classes=list(labels.values()))
-            if origin and not classifiers:
+        options: dict[str, Any] = {"samples": samples, "device": device, "trust": trust, "on_progress": show}
+        own_maps = as_maps(items)
+        if own_maps is not None:
+            if own_maps.run is None:
+                return _score_maps(own_maps, targets, on_warning=display.warn, **options)
+            items, origin = [own_maps.run], own_maps.origin
+            if origin is not None and not targets:
                 origin.refuse_changed_network()
-                classifiers = [origin.classifier]
-            if not classifiers:
-                raise ConceptError("these maps do not know the model that made them: name a target to score them on.")
-            scored_maps = [one for one in items if not one.concept.is_inner_unit]
-            if items and not scored_maps:
-                raise ConceptError("these are maps of units alone, which only their network has: ph.check judges them.")
-            concepts = [one.concept for one in scored_maps]
-            refuse_unused_samples(samples, concepts)
-            display.warn(overlap_note(concepts))
-            display.warn(units_note(len(items) - len(scored_maps)))
-            options: dict[str, Any] = {"source": origin.classifier.name if origin else "source", "device": device}
-            if any(concept.unit for concept in concepts) and (samples is not None or origin):
-                shape = tuple(items[0].nu.shape)
-                options["samples"] = origin.pool if samples is None and origin else to_pool_of_shape(samples, shape)
-            scores = Scores[Any]()
-            for number, one in enumerate(classifiers):
-                show(number, len(classifiers), one.name)
-                scores.append(score_maps(scored_maps, concepts, one, **options)[0])
-            return scores
-
-        runs = [to_run(one) for one in items]
-        options = {"on_progress": show, "on_warning": display.warn, "on_note": display.note}
-        run_scores = score_runs(runs, targets, samples=samples, device=device, trust=trust, **options)
+                targets = [origin.classifier]
+            if origin is not None and samples is None and any(one.concept.is_output for one in own_maps):
+                options["samples"] = origin.pool
+        options |= {"on_warning": display.warn, "on_note": display.note}
+        run_scores = score_runs([to_run(one) for one in items], targets, **options)
         for path in dict.fromkeys(one.run for one in run_scores):
             write_report(path)
         return run_scores
+
+
+def _score_maps(
+    maps: ConceptMaps,
+    targets: Sequence[Model],
+    *,
+    samples: Samples,
+    device: str,
+    trust: bool,
+    on_progress: Callable[[int, int, str], None],
+    on_warning: "Callable[[str | None], None]",
+) -> Scores[Any]:
+    """Score maps that are in memory or a part of a run, and write nothing; arguments are those of :func:`score`."""
+    if not maps:
+        raise ConceptError("there are no maps to score.")
+    scored_maps = [one for one in maps if not one.concept.is_inner_unit]
+    if not scored_maps:
+        raise ConceptError("these are maps of units alone, which only their network has: ph.check judges them.")
+    concepts = [one.concept for one in scored_maps]
+    classifiers = to_classifiers(targets, trust=trust, classes=list(classes_of(concepts).values()))
+    origin = maps.origin
+    run = run_with(maps) if origin is None else None
+    facts = {} if run is None else run.facts()
+    if not classifiers and run is not None:
+        classifiers = [model_of_run(run, facts, trust=trust, option="--target")]
+    elif not classifiers:
+        origin = maps.require_origin(", or name a target to score them on")
+        origin.refuse_changed_network()
+        classifiers = [origin.classifier]
+    refuse_unused_samples(samples, concepts)
+    on_warning(overlap_note(concepts))
+    on_warning(units_note(len(maps) - len(scored_maps)))
+    pool = origin.pool if origin is not None and samples is None else None
+    if pool is None and any(concept.is_output for concept in concepts):
+        channels, height, width = scored_maps[0].nu.shape
+        if run is not None:
+            pool = samples_of_run(facts, samples, (channels, height, width))
+        elif samples is not None:
+            pool = to_pool_of_shape(samples, (channels, height, width))
+    name = facts["model"]["name"] if facts else "source" if origin is None else origin.classifier.name
+    scores = Scores[Any]()
+    for number, one in enumerate(classifiers):
+        on_progress(number, len(classifiers), one.name)
+        scores.append(score_maps(scored_maps, concepts, one, samples=pool, source=name, device=device)[0])
+    return scores
 
 
 @checked()
@@ -127,7 +157,8 @@ def check(
     run, each finding is written to its ``checks.json`` at once, and the report at the end.
 
     Args:
-        maps: A run, or what :func:`map_concepts` returned.
+        maps: A run, or maps. All the maps of a run are taken for the run; of a part of it, and of maps in memory, these maps
+            are checked, and nothing is written.
         model: The classifier that made a run's maps, or its spec, where the spec in ``run.json`` does not load it: a path
             from another folder, or a classifier that was made in Python.
         only: Names of checks; all by default.
@@ -146,14 +177,14 @@ def check(
     require_at_least(1, most=most)
     options: dict[str, Any] = {"only": as_list(only), "most": most, "samples": samples, "device": device}
     with show_progress(progress, "check") as display:
-        origin = maps.origin if isinstance(maps, ConceptMaps) else None
-        if isinstance(maps, ConceptMaps) and maps.run is None:
-            if model is not None:
-                raise RunError("maps in memory know the model that made them: leave model out.")
-            plan = plan_checks_in_memory(maps, **options)
+        own_maps = as_maps(maps)
+        if own_maps is not None and own_maps.run is None:
+            plan = plan_checks_in_memory(own_maps, model=model, trust=trust, **options)
         else:
-            model = origin.classifier if model is None and origin is not None else model
-            plan = plan_checks(to_run(maps), model=model, trust=trust, **options)
+            if own_maps is not None and own_maps.origin is not None:
+                model = own_maps.origin.classifier if model is None else model
+                options["samples"] = own_maps.origin.pool if samples is None else samples
+            plan = plan_checks(to_run(own_maps or maps), model=model, trust=trust, **options)
         if plan.doubt:
             display.note(plan.doubt)
         if dry_run:
@@ -174,7 +205,7 @@ def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
     For two models, or one before and after fine-tuning. Of one network in two runs no class has changed.
 
     Args:
-        a: A run, or maps that were saved.
+        a: A run, or all of its maps.
         b: Another one.
         out: A page with the images to write, ``.html``.
 

@@ -18,11 +18,12 @@ from phosphene.report.site import write_site
 from phosphene.runs.atomic import remove_files, write_bytes
 from phosphene.runs.facts import directory_name
 from phosphene.runs.frames import FPS
+from phosphene.runs.whole import to_run, to_runs
 from phosphene.sources import is_factory, load
 from phosphene.sources.card import card_files
 from phosphene.sources.draft import draft_card, is_bare
 from phosphene.textfile import exists, is_file
-from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
+from phosphene.workflows.concept_maps import Run
 from phosphene.workflows.doctor import examine_machine, examine_model
 
 
@@ -72,7 +73,7 @@ def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: b
         ...     ph.site(maps, out=f"{folder}/site", progress=False).name
         'index.html'
     """
-    several = [to_run(one) for one in ([runs] if isinstance(runs, ConceptMaps) else as_list(runs))]
+    several = to_runs(runs)
     with show_progress(progress, "site") as display:
 
         def show(number: int, total: int) -> None:

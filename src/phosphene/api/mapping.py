@@ -25,8 +25,9 @@ from phosphene.executors.base import MapOrigin, MapSummary
 from phosphene.mapper.units import resolve_units
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_CHANNELS, DEFAULT_RECIPE, Recipe, resolve
-from phosphene.workflows.concept_maps import ConceptMaps, map_in_memory, read_planned_maps
+from phosphene.workflows.concept_maps import ConceptMaps
 from phosphene.workflows.estimate import estimate
+from phosphene.workflows.in_memory import map_in_memory, read_planned_maps
 from phosphene.workflows.map import MappedRun, make_runs
 from phosphene.workflows.plan import plan_all
 from phosphene.workflows.progress import Progress, show_doubts
@@ -84,6 +85,9 @@ def map_concepts(
         notebook.
 
     Raises:
+        JobsError: maps could not be made; the others are in the error's ``maps``, or with ``out`` in the run.
+        KeyboardInterrupt: Ctrl-C was pressed; without ``out`` its ``maps`` (in a notebook ``sys.last_value.maps``) are those
+            that were finished, and with ``out`` the same call goes on.
         PhospheneError: an argument does not fit; the message names the fix.
     """
     refuse_unknown_options(map_concepts, executor, OPTIONS_OF_RUNS, map_models)

@@ -15,7 +15,7 @@ from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import Recipe, resolve
 from phosphene.runs.scans import SCAN
-from phosphene.workflows.concept_maps import Run, to_run
+from phosphene.workflows.concept_maps import Run, open_run
 from phosphene.workflows.progress import show_notes
 from phosphene.workflows.scan import RECIPE, ScanVerdict, estimate, make_scan, plan_scan, stored_verdict
 
@@ -99,6 +99,6 @@ def open_scan(run: Run) -> "ScanVerdict | None":
     Raises:
         RunError: this is not a run directory, or its scan is damaged or of another version.
     """
-    run_directory = to_run(run)
-    document = SCAN.read(run_directory.path)
-    return None if document is None else stored_verdict(run_directory, document)
+    opened = open_run(run)
+    document = SCAN.read(opened.path)
+    return None if document is None else stored_verdict(opened, document)

@@ -24,13 +24,14 @@ from phosphene.arguments import (
 from phosphene.callbacks.loggers import Logger
 from phosphene.checked import checked
 from phosphene.classifier import Classifier
-from phosphene.concept_map import Job, MapList
 from phosphene.concepts import is_unit, name_with_index
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError, describe
-from phosphene.mapper import in_groups, map_jobs
+from phosphene.executors.base import MapOrigin
 from phosphene.mapper.units import resolve_units
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
+from phosphene.workflows.concept_maps import ConceptMaps
+from phosphene.workflows.in_memory import map_in_memory
 
 
 class MapEvery:
@@ -86,7 +87,7 @@ class MapEvery:
         (self.seed,) = seed_range(seed)
         self.every, self.logger, self.device = every, logger, device
         self.recipe = resolve(recipe, overrides)
-        self.history: dict[int, MapList] = {}
+        self.history: dict[int, ConceptMaps] = {}
         concept_specs = concept_list(concepts)
         with _restored_generators():  # a wrong name or sample spec should fail now, and not after the first epoch
             self.classifier = to_classifier(classifier, concepts=concept_specs)
@@ -97,26 +98,23 @@ class MapEvery:
             unresolved_concepts = to_concepts(concept_specs, self.classifier)
             self.concepts = resolve_units(unresolved_concepts, self.classifier, self.pool, device=device)
 
-    def __call__(self, epoch: int) -> "MapList | None":
+    def __call__(self, epoch: int) -> "ConceptMaps | None":
         """Compute, log and return the maps if ``epoch`` is a multiple of ``every``; else return ``None``."""
         return None if epoch % self.every else self.map(epoch)
 
-    def map(self, epoch: int) -> MapList:
+    def map(self, epoch: int) -> ConceptMaps:
         """Compute and return maps of the network as it is now, whatever ``every`` is.
 
         They are stored in ``history[epoch]``, and logged if there is a logger.
 
         Raises:
-            NumericError: the network returns NaN or infinity.
+            JobsError: the network returns NaN or infinity.
         """
-        jobs = [Job.of(concept, self.seed) for concept in self.concepts]
-        maps = MapList()
         device = self.device or _device_of(self.classifier)
-        with _restored_generators(), Engine(self.classifier, device=device, precision="auto") as engine:
-            pool = self.pool.to(engine.device)
-            for group in in_groups(jobs, engine, self.recipe):
-                maps += map_jobs(engine, pool, group, self.recipe)
-        self.history[epoch] = maps
+        options: dict[str, Any] = {"recipe": self.recipe, "device": device, "compile": "off"}
+        with _restored_generators():
+            origin = MapOrigin(classifier=self.classifier, pool=self.pool, **options)
+            maps = self.history[epoch] = map_in_memory(origin, self.concepts, [self.seed])
         if self.logger is not None:
             tag_counts = Counter(one.short for one in maps)
             for one in maps:

@@ -93,9 +93,7 @@ def m_score(maps: Iterable[ConceptMap], target: Model, *, device: str = "auto") 
     items = as_list(maps)
     for one in items:
         if not isinstance(one, ConceptMap):
-            raise ConceptError(
-                f"M_score is of maps, not of {describe(one)}: of a run give phosphene.open_run(PATH).maps()."
-            )
+            raise ConceptError(f"M_score is of maps, not of {describe(one)}: of a run give phosphene.open_run(PATH).")
     concepts = [one.concept for one in items]
     if any(one.is_inner_unit for one in concepts):
         raise ConceptError("M_score is of maps of classes, and some of these are of units: leave them out.")

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from phosphene import markup
-from phosphene.concept_map import p_class_name
+from phosphene.concept_map import ConceptMap, p_class_name
 from phosphene.concepts import is_class, is_unit, kind_and_index
 from phosphene.contact_sheet import refuse_empty
 from phosphene.formats import count, heat, percent, probability, targeting_text
@@ -21,9 +22,10 @@ from phosphene.report.images import natural_images
 from phosphene.report.made import made_section
 from phosphene.report.scan import scan_section
 from phosphene.report.scores import score_section
-from phosphene.runs import RunDirectory, open_run
+from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.scans import no_maps
+from phosphene.runs.whole import to_run
 
 # Parts of the page: name -> function that returns what the template of that name shows, or None to leave the part out.
 # Of a part's facts, "glance", a list of {"mark", "text"}, goes to the top of the page, and "nav" into its contents. A
@@ -38,7 +40,7 @@ SECTIONS = {
 
 
 def write_report(
-    run: "str | Path | RunDirectory",
+    run: "str | Path | RunDirectory | ConceptMap | Iterable[ConceptMap]",
     *,
     reference: "str | None" = None,
     columns: "int | None" = None,
@@ -50,7 +52,7 @@ def write_report(
     scanned has a report without maps.
 
     Args:
-        run: The run directory, its path, or maps that were saved.
+        run: The run directory, its path, or all of its maps.
         reference: Sample spec of images with labels: one of each class is shown beside its maps.
         columns: Maps per row of ``sheet.png``; by default as many as rows, and at least 5.
         size: Width of each map there, in pixels; by default 160, or 80 of more than a hundred maps.
@@ -61,9 +63,7 @@ def write_report(
         SamplesError: the reference images cannot be read, or their labels are not the network's classes.
     """
     refuse_empty(columns, size)
-    run = getattr(run, "run", None) or run  # that of saved maps
-    if not isinstance(run, RunDirectory):
-        run = open_run(run)
+    run = to_run(run)
     facts = run.facts()
     run.require_writable()
     examples = natural_images(reference, facts) if reference else {}

@@ -14,16 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from phosphene import notebook
-from phosphene.arguments import text_of
-from phosphene.concept_map import ConceptMap, Job, MapList, kind_facts
+from phosphene.concept_map import ConceptMap, Job, kind_facts
 from phosphene.concepts import Concept
-from phosphene.errors import RunError, describe
-from phosphene.expressions import find_among
+from phosphene.errors import RunError
 from phosphene.image_files import encode
 from phosphene.labels import Labels
 from phosphene.runs.atomic import PART, remove_parts, write_bytes, write_json, writing
-from phosphene.runs.checks import checks_line
 from phosphene.runs.documents import SCHEMA, Document, run_json
 from phosphene.runs.facts import NEEDED, empty_input, refuse_another_run, runs_nearby, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
@@ -31,8 +27,7 @@ from phosphene.runs.frames import frames_file, read_frames
 from phosphene.runs.labels import refuse_other_labels
 from phosphene.runs.lock import LOCK, NOTE, hold
 from phosphene.runs.map_json import FIGURES, WAY, read_map_json
-from phosphene.runs.scans import SCAN, verdict_lines
-from phosphene.runs.scores import scores_table
+from phosphene.runs.scans import SCAN
 from phosphene.textfile import exists, is_dir
 
 # Of a map that is being made, beside its other files; see phosphene.runs.live.
@@ -44,7 +39,7 @@ class RunDirectory:
     """Reads and writes a run directory, whose files appear whole or not at all.
 
     Args:
-        path: The directory. :meth:`begin` creates it, :meth:`maps` reads it; a notebook shows it by itself.
+        path: The directory. :meth:`begin` creates it, :meth:`maps` reads it.
     """
 
     def __init__(self, path: "str | Path") -> None:
@@ -235,7 +230,7 @@ class RunDirectory:
                 hits=tuple(facts.get("hits", ())),  # maps of earlier versions have none
                 expression=Concept.of_facts(facts) if facts.keys() & {"up", "unit"} else None,
                 **{key: facts.get(key, "") for key in (*FIGURES, *WAY)},  # maps of earlier versions tell no way
-            )
+            ).stored_in(self)
         except (OSError, KeyError, TypeError, SafetensorError) as error:
             raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
 
@@ -247,53 +242,5 @@ class RunDirectory:
         """Yield the finished maps in run.json's order, each read when asked for; RunError if one is damaged."""
         yield from map(self.read, self.finished_folders().values())
 
-    __iter__ = None  # or Python would iterate by __getitem__: maps() are its maps
-
-    def __getitem__(self, concept: "str | Concept") -> MapList:
-        """Return the finished maps of a concept, its label, synonym or expression; ConceptError without any."""
-        index = find_among(text_of(concept), self.concepts(), str(self.path))
-        return MapList(self.read(folder) for (number, _), folder in self.finished_folders().items() if number == index)
-
     def __repr__(self) -> str:
-        return f"RunDirectory({str(self.path)!r})"
-
-    def _repr_html_(self) -> str:
-        """Return the run as HTML that a notebook displays.
-
-        Raises:
-            RunError: this is not a run directory, or its run.json is damaged.
-        """
-        facts = self.facts()
-        height, width = facts["model"]["input"]["size"]
-        folders = self.finished_folders()
-        about = [
-            ("model", f"{facts['model']['name']}, {facts['model']['classes']} classes, {height} × {width} pixels"),
-            ("recipe", facts["recipe"]["name"]),
-            ("samples", facts["samples"]["spec"]),
-            ("maps", f"{len(folders)} of {len(facts['jobs'])} finished"),
-            *(("scan", line) for line in verdict_lines(self)),
-            *(("checks", line) for line in [checks_line(self)] if line),
-            ("directory", str(self.path)),
-        ]
-        maps = MapList(map(self.read, list(folders.values())[: notebook.MOST_IMAGES]))
-        body = maps._repr_html_() if maps else ""
-        more = f"and {len(folders) - len(maps)} more" if len(folders) > len(maps) else ""
-        return notebook.piece("stack", [notebook.piece("facts", about), body, more, scores_table(self)])
-
-
-def open_run(path: "str | Path") -> RunDirectory:
-    """Return the :class:`RunDirectory` of a run that ``map`` or ``scan`` made.
-
-    ``run["star"]`` are its maps of a class, ``list(run.maps())`` all maps, ``ph.open_scan(run)`` its scan.
-
-    Args:
-        path: The directory.
-
-    Raises:
-        RunError: this is not a run directory, or its run.json is damaged.
-    """
-    if not isinstance(path, str | Path):
-        raise RunError(f"a run is opened by the path of its directory, not by {describe(path)}.")
-    run = RunDirectory(path)
-    run.facts()
-    return run
+        return f"{type(self).__name__}({str(self.path)!r})"

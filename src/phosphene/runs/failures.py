@@ -4,7 +4,7 @@ It is absent if nothing failed.
 """
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from phosphene.concept_map import Job
@@ -32,7 +32,7 @@ def failure_lines(run: RunDirectory) -> list[str]:
     return [*map(failure_line, data["failures"]), *([data["command"]] if "command" in data else [])]
 
 
-def failure_line(row: dict[str, Any]) -> str:
+def failure_line(row: Mapping[str, Any]) -> str:
     """Return a row of ``failures.json`` as text: name and index of the class, seed, error."""
     return f"{name_with_index(row['index'], row['label'])}, seed {row['seed']}: {row['error']}"
 

@@ -1,28 +1,29 @@
 """Sanity checks of a run: which can be made, which are cached, and the others one by one."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from phosphene import notebook
 from phosphene.arguments import Model, Samples, to_pool
 from phosphene.checks import CHECKS, CheckContext, Finding, Request, choose, examine
 from phosphene.checks.finding import FEWEST
-from phosphene.concept_map import Job
+from phosphene.concept_map import ConceptMap, Job
 from phosphene.concepts import disjoint
 from phosphene.engine.device import pick_device
-from phosphene.errors import RecipeError, RunError, first_few
+from phosphene.errors import RunError, first_few
+from phosphene.executors.base import MapOrigin
 from phosphene.formats import count
 from phosphene.mapper import passes_per_map
 from phosphene.progress import ProgressDisplay
-from phosphene.recipe import Recipe
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import FIGURES_ONLY, read_checks, write_check
+from phosphene.runs.whole import run_with
 from phosphene.version import __version__
 from phosphene.workflows.concept_maps import ConceptMaps
 from phosphene.workflows.progress import Progress
-from phosphene.workflows.run_origin import model_of_run, samples_of_run
+from phosphene.workflows.run_origin import origin_of_run
 
 # Maps of more classes than this are not read: they would fill the memory and tell nothing new.
 MOST_CLASSES = 64
@@ -33,7 +34,7 @@ class CheckPlan:
     """Plan of a ``check``: the checks, the maps and the network; :func:`run_checks` runs it.
 
     Attributes:
-        run: The run that is checked; ``None`` for maps in memory.
+        run: The run that is checked; ``None`` for maps in memory or of a part of a run.
         context: Network, samples, recipe and maps of the run.
         names: The checks that are wanted.
         cached: Findings of earlier commands on the same maps, samples and concepts.
@@ -97,7 +98,8 @@ class CheckPlan:
             return ""
         classes = len(disjoint(one.concept for one in self.context.maps))
         too_few = classes < FEWEST
-        have = f"this run has {classes}" if too_few else f"--most leaves {self.context.classes}"
+        has = "these maps have" if self.run is None else "this run has"
+        have = f"{has} {classes}" if too_few else f"--most leaves {self.context.classes}"
         noun = self.context.words.several
         fix = f"map at least {FEWEST} {noun}" if too_few else "give a larger --most"
         return (
@@ -184,41 +186,55 @@ def plan_checks(
     pick_device(device)
     facts = run.facts()
     rows = _jobs_to_check(run, facts)
-    recipe = _recipe_of_run(run, facts["recipe"])
-    classifier = model_of_run(run, facts, model, trust=trust, option="--model")
+    origin = origin_of_run(run, facts, model, samples, trust=trust, device=device)
     sha256, earlier = run.maps_sha256(), read_checks(run)
-    pool = samples_of_run(facts, samples, classifier.input.shape)
-    same = pool.sha256 == facts["samples"]["sha256"]
     maps = [run.read(run.folder(Job(row["index"], row["seed"]), row["label"])) for row in rows]
-    precision = str(facts.get("precision") or "auto")
-    context = CheckContext(
-        classifier, pool, recipe, maps, most=most, same_samples=same, device=device, precision=precision
-    )
+    context = _context(origin, maps, most, same_samples=origin.pool.sha256 == facts["samples"]["sha256"])
     subject = _subject_of_finding(context)
     cached = {name: Finding.from_dict(entry) for name, entry in earlier.items() if entry["subject"] == subject}
     return CheckPlan(run, context, tuple(names), cached, sha256)
 
 
 def plan_checks_in_memory(
-    maps: ConceptMaps, *, only: Sequence[str] = (), most: int = 4, samples: Samples = None, device: str = "auto"
+    maps: ConceptMaps,
+    *,
+    model: "Model | None" = None,
+    only: Sequence[str] = (),
+    most: int = 4,
+    samples: Samples = None,
+    device: str = "auto",
+    trust: bool = False,
 ) -> CheckPlan:
-    """Return the plan of the checks of maps in memory.
+    """Return the plan of the checks of maps that are in memory or a part of a run, whose findings no file holds.
 
-    Network, recipe and, unless given, samples are those of ``maps.origin``.
+    Network, recipe and, unless given, samples are those of ``maps.origin``, or are loaded as those of the run. Arguments
+    are those of :func:`plan_checks`.
 
     Raises:
-        PhospheneError: a check does not exist, or needs a library that is not installed.
-        RunError: there are no maps, or they do not know what they were made from.
-        SamplesError: the samples do not fit the network.
+        PhospheneError: as :func:`plan_checks`.
+        ConceptError: there are no maps.
+        RunError: the maps do not know what they were made from, or ``model`` is given though they do.
     """
-    origin = maps.origin
-    if origin is None or not maps:
-        raise RunError("these maps cannot be checked: give a run, or what map_concepts returned.")
-    origin.refuse_changed_network()
-    pool = origin.pool if samples is None else to_pool(samples, origin.classifier)
-    same = pool.sha256 == origin.pool.sha256
-    options: dict[str, Any] = {"most": most, "same_samples": same, "device": device, "precision": origin.precision}
-    return CheckPlan(None, CheckContext(origin.classifier, pool, origin.recipe, maps, **options), tuple(choose(only)))
+    names, run = tuple(choose(only)), run_with(maps)
+    if maps.origin is None and run is not None:
+        facts = run.facts()
+        origin = origin_of_run(run, facts, model, samples, trust=trust, device=device)
+        sha256 = facts["samples"]["sha256"]
+    else:
+        origin = maps.require_origin()
+        if model is not None:
+            raise RunError("these maps know the model that made them: leave model out.")
+        origin.refuse_changed_network()
+        sha256 = origin.pool.sha256
+        pool = origin.pool if samples is None else to_pool(samples, origin.classifier)
+        origin = replace(origin, pool=pool, device=device)
+    return CheckPlan(None, _context(origin, maps, most, same_samples=origin.pool.sha256 == sha256), names)
+
+
+def _context(origin: MapOrigin, maps: Sequence[ConceptMap], most: int, *, same_samples: bool) -> CheckContext:
+    """Return the CheckContext of maps with what they were made from."""
+    options: dict[str, Any] = {"device": origin.device, "precision": origin.precision, "same_samples": same_samples}
+    return CheckContext(origin.classifier, origin.pool, origin.recipe, maps, most=most, **options)
 
 
 def run_checks(
@@ -267,21 +283,6 @@ def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, A
     step = max(1, -(-len(classes) // MOST_CLASSES))
     chosen_classes = set(classes[::step])
     return [row for row in rows if row["index"] in chosen_classes]
-
-
-def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
-    """Return the recipe of a run from ``facts``, the ``recipe`` of its ``run.json``.
-
-    An unknown field, a bad value or another hash is a RunError.
-    """
-    fields = {key: value for key, value in facts.items() if key != "sha256"}
-    try:
-        recipe = Recipe().replace(**fields)
-    except RecipeError as error:
-        raise RunError(f"{run.path} was made by a recipe that this version does not have: {error}") from None
-    if set(fields) == set(recipe.to_dict()) and recipe.sha256 != facts["sha256"]:
-        raise RunError(f"{run.path / 'run.json'} is damaged (its recipe has another hash): map it again.")
-    return recipe
 
 
 def _subject_of_finding(context: CheckContext) -> dict[str, Any]:

@@ -1,41 +1,104 @@
-"""The list of maps that ``map_concepts`` returns.
+"""What Python holds of maps: a list of them, and an open run directory. Both are indexed by name, and shown in a notebook."""
 
-It is indexed by name, shown in a notebook, and saved as a run.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, SupportsIndex, overload
 
+from phosphene import notebook
+from phosphene.arguments import as_list, text_of
 from phosphene.checked import checked
-from phosphene.concept_map import Job, MapList, captions
-from phosphene.concepts import Concept, is_unit
-from phosphene.errors import RunError, describe
-from phosphene.executors.base import MapOrigin, MapPlan
-from phosphene.labels import first_synonym
-from phosphene.mapper import Step, in_groups, map_jobs
+from phosphene.concept_map import ConceptMap, captions, p_text
+from phosphene.concepts import Concept
+from phosphene.errors import ConceptError, RunError, describe
+from phosphene.executors.base import MapOrigin
+from phosphene.expressions import find_among
+from phosphene.formats import count
 from phosphene.report import write_report
 from phosphene.report.grid import Grid
-from phosphene.runs import RunDirectory, open_run
+from phosphene.runs import RunDirectory
+from phosphene.runs.checks import checks_line
 from phosphene.runs.lock import hold
-from phosphene.workflows.map import write_own_predictions
-from phosphene.workflows.plan import Jobs
-from phosphene.workflows.progress import Progress
+from phosphene.runs.scans import verdict_lines
+from phosphene.runs.scores import scores_table
+from phosphene.runs.whole import one_or_several, run_of, to_run
+from phosphene.workflows.own_predictions import write_own_predictions
 
 
-class ConceptMaps(MapList):
-    """List of maps that :func:`map_concepts` returns.
+class ConceptMaps(list[ConceptMap]):
+    """A list of maps: what :func:`map_concepts` returns, or ``ph.ConceptMaps(maps)`` of any maps.
 
-    ``maps["castle"]`` are those of a concept, ``maps[0]`` is the first map.
+    ``maps["castle"]`` are those of a concept, a list again; ``maps[0]`` is the first map, whatever its class; ``maps[:2]``
+    are the first two. What they were made from, and the run that holds them, each map knows for itself, so that a part
+    of a list, or several lists in one, can be scored, checked and saved like the whole.
 
-    Attributes:
-        origin: Classifier, samples and recipe that they were made from; ``None`` if not known.
-        run: The run directory that holds them; ``None`` if they are in memory only.
+    Args:
+        maps: Maps, also of different models; or one map, or an open run.
+
+    Raises:
+        ConceptError: something else is among them.
     """
 
-    origin: "MapOrigin | None" = None
-    run: "RunDirectory | None" = None
+    def __init__(self, maps: "ConceptMap | Iterable[ConceptMap]" = ()) -> None:
+        super().__init__(as_list(maps))
+        for one in self:
+            if not isinstance(one, ConceptMap):
+                raise ConceptError(f"ConceptMaps is a list of maps, not of {describe(one)}: ph.open_run opens a run.")
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> ConceptMap: ...
+    @overload
+    def __getitem__(self, place: "str | Concept | slice[Any, Any, Any]") -> Self: ...
+    def __getitem__(self, place: "SupportsIndex | slice[Any, Any, Any] | str | Concept") -> "ConceptMap | Self":
+        """Return the map at a position, or a list of the maps of a concept (a label or Concept) or of a slice.
+
+        Raises:
+            ConceptError: there is no map of the concept.
+        """
+        if isinstance(place, tuple):
+            raise ConceptError(
+                f"maps are found by one name at a time, such as maps[{place[0] if place else 'star'!r}]."
+            )
+        if isinstance(place, str | Concept):
+            index = find_among(text_of(place), [one.concept for one in self], "this list")
+            return type(self)(one for one in self if one.index == index)
+        found = super().__getitem__(place)
+        return type(self)(found) if isinstance(found, list) else found
+
+    def __add__(self, others: Iterable[ConceptMap]) -> Self:  # type: ignore[override]
+        return type(self)([*self, *others])
+
+    @property
+    def origin(self) -> "MapOrigin | None":
+        """Classifier, samples and recipe that the maps were made from; ``None`` if that is not known, or not the same for all."""
+        origins = {one.origin and one.origin.hashes: one.origin for one in self}
+        return next(iter(origins.values())) if len(origins) == 1 else None
+
+    def require_origin(self, otherwise: str = "") -> MapOrigin:
+        """Return :attr:`origin`, or raise an error that says why there is none, and ``otherwise``, another way out.
+
+        Raises:
+            ConceptError: there are no maps.
+            RunError: the maps do not know what they were made from, or some were made from something else.
+        """
+        if not self:
+            raise ConceptError("there are no maps in this list.")
+        origin = self[0].origin
+        if origin is None:
+            raise RunError(
+                f"these maps do not know what they were made from: give what map_concepts returned{otherwise}."
+            )
+        for one in self:
+            if one.origin is None or one.origin.hashes != origin.hashes:
+                raise RunError(
+                    f"the map of {one.short} was not made from the model, recipe and samples of the first map: take it apart{otherwise}."
+                )
+        return origin
+
+    @property
+    def run(self) -> "OpenRun | None":
+        """The run directory whose maps these are; ``None`` if they are in memory only, or not all of a run."""
+        run = run_of(self)
+        return None if run is None else OpenRun(run.path)
 
     @checked()
     def grid(self, columns: int = 5, size: "int | None" = None) -> Grid:
@@ -53,110 +116,123 @@ class ConceptMaps(MapList):
         return Grid([one.image for one in self], captions(self), columns=columns, size=size)
 
     @checked()
-    def save(self, path: "str | Path") -> RunDirectory:
+    def save(self, path: "str | Path") -> "OpenRun":
         """Write the maps, and their classifier's predictions for them, to a run; return the run.
 
         Args:
             path: The directory: a new one, or one with maps of the same model, recipe and samples.
 
         Raises:
+            ConceptError: there are no maps.
             RunError: the maps do not know what they were made from, or some of them are of another model, recipe or
                 samples, or the directory cannot take them.
         """
         if Path(path).suffix.lower() in (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".gif"):
             raise RunError(f"maps.save writes a run directory, and {path} is an image: maps.grid().save writes a .png.")
-        if self.origin is None:
-            raise RunError("these maps do not know what they were made from: save what map_concepts returned.")
-        for one in self:
-            if one.made_from != self.origin.hashes:
-                raise RunError(
-                    f"the map of {one.short} was not made from the model, recipe and samples of these maps: save it apart."
-                )
-        origin, run = self.origin, RunDirectory(path)
+        origin, run = self.require_origin(), OpenRun(path)
         labels = origin.classifier.labels
         run.check(origin.facts, labels)
         with hold(run.path):
             run.begin(origin.facts, ((one.job, one.label) for one in self), labels)
             for one in self:
                 run.write(one)
+                one.stored_in(run)
         write_own_predictions(run, origin.classifier, device=origin.device)
-        self.run = run
         return run
 
     def report(self) -> str:
-        """Write ``report.html`` of the run that holds the maps; return its path.
+        """Write ``report.html`` of the run whose maps these are; return its path.
 
         Raises:
-            RunError: they are in memory only.
+            RunError: they are in memory only, or a part of a run.
         """
-        if self.run is None:
-            raise RunError("a report belongs to a run directory: maps.save('runs/NAME') first.")
-        return write_report(self.run)
+        return write_report(to_run(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._title()})"
+
+    def _title(self) -> str:
+        """Return the numbers of maps and concepts as text, ``12 maps of 4 classes``."""
+        noun = ("concept",) if any(one.expression for one in self) else ("class", "classes")
+        return f"{count(len(self), 'map')} of {count(len({one.index for one in self}), *noun)}"
+
+    def _repr_html_(self) -> str:
+        """Return the list as HTML for a notebook: images of its first 48 maps, with captions and confidences."""
+        figures = [
+            notebook.piece("figure", notebook.image(one.image, caption), caption, p_text(one, "p {:.2f}"))
+            for one, caption in list(zip(self, captions(self), strict=True))[: notebook.MOST_IMAGES]
+        ]
+        return notebook.piece("gallery", self._title(), figures, len(self))
 
 
-Run = str | Path | RunDirectory | ConceptMaps
+class OpenRun(RunDirectory):
+    """A run directory that :func:`open_run` has opened. Its finished maps are found as those of a list of maps are.
+
+    ``run["star"]`` are the maps of a concept, ``run[0]`` is the first map in the order of ``run.json``, whatever its class,
+    ``run[:2]`` are the first two; ``for one in run`` reads one map after the other. Only the maps asked for are read.
+    """
+
+    def __iter__(self) -> Iterator[ConceptMap]:
+        return self.maps()
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> ConceptMap: ...
+    @overload
+    def __getitem__(self, place: "str | Concept | slice[Any, Any, Any]") -> ConceptMaps: ...
+    def __getitem__(self, place: "SupportsIndex | slice[Any, Any, Any] | str | Concept") -> "ConceptMap | ConceptMaps":
+        """Return the map at a position, or the maps of a concept (a label, synonym, expression or Concept) or of a slice.
+
+        Raises:
+            ConceptError: the run has no map of the concept.
+            RunError: a map is damaged.
+        """
+        folders = self.finished_folders()
+        if isinstance(place, str | Concept):
+            index = find_among(text_of(place), self.concepts(), str(self.path))
+            return ConceptMaps(self.read(folder) for (number, _), folder in folders.items() if number == index)
+        found = list(folders.values())[place]
+        return ConceptMaps(map(self.read, found)) if isinstance(found, list) else self.read(found)
+
+    def _repr_html_(self) -> str:
+        """Return the run as HTML that a notebook displays.
+
+        Raises:
+            RunError: this is not a run directory, or its run.json is damaged.
+        """
+        facts = self.facts()
+        height, width = facts["model"]["input"]["size"]
+        total = len(self.finished_folders())
+        about = [
+            ("model", f"{facts['model']['name']}, {facts['model']['classes']} classes, {height} × {width} pixels"),
+            ("recipe", facts["recipe"]["name"]),
+            ("samples", facts["samples"]["spec"]),
+            ("maps", f"{total} of {len(facts['jobs'])} finished"),
+            *(("scan", line) for line in verdict_lines(self)),
+            *(("checks", line) for line in [checks_line(self)] if line),
+            ("directory", str(self.path)),
+        ]
+        maps = self[: notebook.MOST_IMAGES]
+        body = maps._repr_html_() if maps else ""
+        more = f"and {total - len(maps)} more" if total > len(maps) else ""
+        return notebook.piece("stack", [notebook.piece("facts", about), body, more, scores_table(self)])
 
 
-def read_planned_maps(plan: MapPlan) -> ConceptMaps:
-    """Return the maps of a plan, read from its run directory, in the order of its jobs.
+def as_maps(maps: Any) -> "ConceptMaps | None":
+    """Return one map or several as ConceptMaps; ``None`` for anything else, such as a run."""
+    items = one_or_several(maps)
+    return ConceptMaps(items) if all(isinstance(one, ConceptMap) for one in items) else None
+
+
+Run = str | Path | RunDirectory | ConceptMap | Iterable[ConceptMap]
+
+
+def open_run(run: Run) -> OpenRun:
+    """Open a run that ``map`` or ``scan`` made: ``run["star"]`` are its maps of a class, ``list(run)`` all its maps.
+
+    Args:
+        run: The path of its directory, or all of its maps.
 
     Raises:
-        RunError: a map is unfinished or damaged.
+        RunError: this is not a run directory, or its run.json is damaged.
     """
-    labels = plan.classifier.labels
-    read = (plan.run.read(plan.run.folder(job, job.concept(labels).label)) for job in plan.jobs)
-    maps = ConceptMaps(
-        replace(one, frames=plan.run.frames(one) if plan.frames else (), made_from=plan.hashes) for one in read
-    )
-    maps.origin, maps.run = plan, plan.run
-    return maps
-
-
-def map_in_memory(
-    origin: MapOrigin,
-    concepts: Sequence[Concept],
-    seeds: Sequence[int],
-    frames: int = 0,
-    on_progress: "Callable[[Progress], None] | None" = None,
-) -> ConceptMaps:
-    """Make a map per concept and seed, concept by concept, and write nothing.
-
-    Raises:
-        PhospheneError: the network gives NaN or infinity, or the recipe does not fit it.
-    """
-    maps = ConceptMaps()
-    maps.origin = origin
-    hashes = origin.hashes  # of the network as it is now: it may be trained on before the maps are saved or checked
-    classifier, recipe = origin.classifier, origin.recipe
-    jobs = Jobs(concepts, seeds)
-    with origin.engine(len(jobs)) as engine:
-        pool = origin.pool.to(engine.device)
-        for group in in_groups(jobs, engine, recipe):
-            maps_done = len(maps)
-
-            def pass_on_step(step: Step, group: Sequence[Job] = group, maps_done: int = maps_done) -> None:
-                if on_progress is not None:
-                    names = tuple(first_synonym(job.concept(classifier.labels).label) for job in group)
-                    of_units = any(is_unit(job.index) for job in group)
-                    on_progress(Progress(maps_done, len(jobs), names, step, of_units))
-
-            group_maps = map_jobs(engine, pool, group, recipe, pass_on_step, frames)
-            maps += [replace(one, made_from=hashes) for one in group_maps]
-    return maps
-
-
-def to_run(run: Any) -> RunDirectory:
-    """Return the :class:`RunDirectory` of a path, an open run or saved maps.
-
-    Raises:
-        RunError: it is not a run.
-    """
-    if isinstance(run, RunDirectory):
-        return run
-    if isinstance(run, ConceptMaps):
-        if run.run is None:
-            raise RunError("these maps are in memory only: maps.save('runs/NAME') makes a run directory of them.")
-        return run.run
-    if not isinstance(run, str | Path):
-        raise RunError(f"a run is the path of a run directory or what phosphene.open_run returns, not {describe(run)}.")
-    return open_run(run)
+    return OpenRun(to_run(run).path)

@@ -7,7 +7,6 @@ from pathlib import Path
 from phosphene.backdoor.scan import ScanProgress
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, Verdict
 from phosphene.checked import checked
-from phosphene.concept_map import ConceptMap
 from phosphene.demo.world import TROJAN_TARGET
 from phosphene.executors.base import MapOrigin
 from phosphene.formats import count
@@ -18,6 +17,7 @@ from phosphene.runs.atomic import write_bytes
 from phosphene.runs.scans import OTHERS, PLANTED, suspect_folder
 from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
+from phosphene.workflows.concept_maps import ConceptMaps
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
 from phosphene.workflows.scan import RECIPE, ScanVerdict, make_scan, plan_scan
@@ -44,7 +44,7 @@ class DemoResult:
             find the one backdoor that there is.
     """
 
-    maps: list[ConceptMap]
+    maps: ConceptMaps
     report: str
     scores: dict[str, RunScore]
     scans: dict[str, ScanVerdict]
@@ -92,7 +92,7 @@ def run_demo(
         report = write_report(map_plan.run)
     scores_expected = scores[SOURCE].top1_all >= LEAST_SOURCE_TOP1 and scores[TARGET].top1_all >= LEAST_TARGET_TOP1
     scans_expected = all(_label_of_backdoor(scans[spec]) == target for spec, target in BACKDOORS.items())
-    return DemoResult(list(map_plan.run.maps()), report, scores, scans, scores_expected and scans_expected)
+    return DemoResult(ConceptMaps(map_plan.run.maps()), report, scores, scans, scores_expected and scans_expected)
 
 
 def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> ScanVerdict:

@@ -1,4 +1,4 @@
-"""``map``: make the missing maps of plans, and write what their source classifier predicts for them."""
+"""``map``: make the missing maps of plans in run directories, and write a report of each run."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -6,27 +6,23 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from phosphene.classifier import Classifier
-from phosphene.concept_map import Job, kind_facts
-from phosphene.engine import Engine
+from phosphene.concept_map import kind_facts
 from phosphene.engine.device import way_of_computing
 from phosphene.errors import JobsError, PhospheneWarning
 from phosphene.executors.base import Executor, MapPlan, MapSummary
 from phosphene.executors.interrupt import interruptible
 from phosphene.executors.local import LocalExecutor
 from phosphene.formats import count
-from phosphene.metrics.matching import MatchedMaps
-from phosphene.metrics.predictions import logits_of_maps, top_predictions
 from phosphene.report import write_report
-from phosphene.runs import RunDirectory
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
 from phosphene.runs.live import remove_ended_signs
 from phosphene.runs.lock import hold
-from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.version import __version__
+from phosphene.workflows.concept_maps import OpenRun
 from phosphene.workflows.estimate import Estimate
 from phosphene.workflows.group_queue import GroupQueue
+from phosphene.workflows.own_predictions import write_own_predictions
 from phosphene.workflows.progress import MapCounts, Progress, source_of
 
 # A run of more maps than this does not report its cached maps one by one.
@@ -54,9 +50,9 @@ class MappedRun:
         return f"MappedRun({str(self.run.path)!r}, {count(len(self.plan.jobs), 'map')} of {self.plan.classifier.name})"
 
     @property
-    def run(self) -> RunDirectory:
-        """The :class:`RunDirectory` that holds the maps."""
-        return self.plan.run
+    def run(self) -> OpenRun:
+        """The run that holds the maps."""
+        return OpenRun(self.plan.run.path)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of ``map --json`` for this run.
@@ -212,41 +208,3 @@ def _warn_of_another_way(plan: MapPlan) -> None:
     if version != __version__:
         line = f"{plan.run.path} was made by phosphene {version}, and further maps are made by {__version__}."
         warnings.warn(line, PhospheneWarning, stacklevel=2)
-
-
-def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:
-    """Predict the maps that ``readings.json`` lacks by their source classifier, and add them.
-
-    Args:
-        run: The run.
-        classifier: The source classifier.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-
-    Returns:
-        Number of maps predicted; 0 if the classifier has changed since it made the maps.
-
-    Raises:
-        RunError: the run is damaged or cannot be written.
-        NumericError: the network returns NaN or infinity.
-    """
-    hashes = run.map_hashes()
-    key = (classifier.name, classifier.sha256)
-    if key[1] != run.facts()["model"]["sha256"]:
-        return 0  # trained on since the maps were made: it is another network now
-    predicted_places = {place for one in read_predictions(run) if (one.name, one.sha256) == key for place in one.maps}
-    concepts = dict(zip(((row["index"], row["seed"]) for row in run.facts()["jobs"]), run.concepts(), strict=True))
-    places = [place for place in hashes if place not in predicted_places and not concepts[place].unit]
-    if places:
-        folders = (run.folder(Job(*place), concepts[place].label) for place in places)
-        with Engine(classifier, device=device) as engine:
-            logits = logits_of_maps(engine, map(run.read, folders))
-        place_concepts = [concepts[place] for place in places]
-        classes = range(classifier.num_classes)
-        rows = top_predictions(
-            logits,
-            MatchedMaps(
-                place_concepts, dict(zip(classes, classes, strict=True)), classifier.labels, classifier.multi_label
-            ),
-        )
-        write_predictions(run, classifier, dict(zip(places, rows, strict=True)), hashes, key[1])
-    return len(places)

@@ -1,7 +1,7 @@
 """How far an execution is, over all workers."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,7 +188,7 @@ class MapCounts:
             rate=self.made / elapsed * 60 if elapsed > RATE_DELAY_SECONDS else None,
             workers=workers,
             failed=len(self.failures),
-            failures=tuple(f"could not make {failure_line(row)}" for _, row in self.failures[:MOST_NAMED_FAILURES]),
+            failures=failure_lines([row for _, row in self.failures]),
             source=source_of(self.plans[group.run]) if len(self.plans) > 1 else "",
         )
 
@@ -200,14 +200,27 @@ class MapCounts:
         """
         if not self.failures:
             return
-        lines = [failure_line(row).rstrip(".") for _, row in self.failures[:MOST_NAMED_FAILURES]]
         count = len(self.failures)
-        more = f"; and {count - MOST_NAMED_FAILURES} more" if count > MOST_NAMED_FAILURES else ""
         where = ", ".join(sorted({str(plan.run.path / "failures.json") for plan, _ in self.failures}))
         raise JobsError(
             f"{count} of {self.made + self.cached + count} maps could not be made in {TRIES} tries: "
-            f"{'; '.join(lines)}{more}. All are listed in {where}; the same command tries them again."
+            f"{failures_text([row for _, row in self.failures])}. All are listed in {where}; the same command tries them again."
         )
+
+
+def failure_lines(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return a line for each of the first few maps that could not be made; a map is a row of ``failures.json``."""
+    return tuple(f"could not make {failure_line(row)}" for row in rows[:MOST_NAMED_FAILURES])
+
+
+def failures_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the first of several maps that could not be made as text, each with its error, and how many more there are.
+
+    A map is a row of ``failures.json``.
+    """
+    lines = [failure_line(row).rstrip(".") for row in rows[:MOST_NAMED_FAILURES]]
+    more = [f"and {len(rows) - MOST_NAMED_FAILURES} more"] if len(rows) > MOST_NAMED_FAILURES else []
+    return "; ".join([*lines, *more])
 
 
 def source_of(plan: MapPlan) -> str:

@@ -1,11 +1,13 @@
-"""The model and the samples of a run: those that its ``run.json`` names, or others of the user's choice."""
+"""The model, recipe and samples of a run: those that its ``run.json`` names, or others of the user's choice."""
 
 from typing import Any
 
 from phosphene.arguments import Model, Samples, to_classifier, to_pool_of_shape
 from phosphene.classifier import Classifier
-from phosphene.errors import CardError, RunError, SamplesError, SpecError, WeightsError
+from phosphene.errors import CardError, RecipeError, RunError, SamplesError, SpecError, WeightsError
+from phosphene.executors.base import MapOrigin
 from phosphene.prompts import split_spec
+from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import computes_otherwise
 from phosphene.runs.labels import refuse_other_labels
@@ -80,3 +82,42 @@ def samples_of_run(facts: dict[str, Any], samples: Samples, shape: tuple[int, in
     if pool.sha256 != sha256:
         raise SamplesError(f"samples {spec} have changed since the run: choose others with --samples.")
     return pool
+
+
+def origin_of_run(
+    run: RunDirectory, facts: dict[str, Any], model: "Model | None", samples: Samples, *, trust: bool, device: str
+) -> MapOrigin:
+    """Return what a run's maps were made from, loaded as ``run.json`` names it, with other samples if they are given.
+
+    Args:
+        run: The run.
+        facts: The content of ``run.json``.
+        model: The model that made the maps, or its spec from here; ``None`` for the spec in ``facts``.
+        samples: Samples to take instead; ``None`` for those of the run.
+        trust: Allow code that came with the model to run.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        PhospheneError: the model or the samples cannot be loaded, or are not those of the run any more.
+        RunError: the recipe is damaged, or of another version.
+    """
+    recipe = _recipe_of_run(run, facts["recipe"])
+    classifier = model_of_run(run, facts, model, trust=trust, option="--model")
+    pool = samples_of_run(facts, samples, classifier.input.shape)
+    precision = str(facts.get("precision") or "auto")
+    return MapOrigin(classifier=classifier, pool=pool, recipe=recipe, device=device, precision=precision)
+
+
+def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
+    """Return the recipe of a run from ``facts``, the ``recipe`` of its ``run.json``.
+
+    An unknown field, a bad value or another hash is a RunError.
+    """
+    fields = {key: value for key, value in facts.items() if key != "sha256"}
+    try:
+        recipe = Recipe().replace(**fields)
+    except RecipeError as error:
+        raise RunError(f"{run.path} was made by a recipe that this version does not have: {error}") from None
+    if set(fields) == set(recipe.to_dict()) and recipe.sha256 != facts["sha256"]:
+        raise RunError(f"{run.path / 'run.json'} is damaged (its recipe has another hash): map it again.")
+    return recipe

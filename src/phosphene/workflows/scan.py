@@ -23,11 +23,12 @@ from phosphene.progress import ProgressDisplay
 from phosphene.report import write_report
 from phosphene.report.sarif import place_of, sarif
 from phosphene.report.scan_words import headline, most_deviating, terminal_lines
-from phosphene.runs import RunDirectory
 from phosphene.runs.facts import directory_name
 from phosphene.runs.scans import FOLDER, check_scan, suspect_folder, write_scan
 from phosphene.samples import is_natural
-from phosphene.workflows.map import execute, write_own_predictions
+from phosphene.workflows.concept_maps import OpenRun
+from phosphene.workflows.map import execute
+from phosphene.workflows.own_predictions import write_own_predictions
 from phosphene.workflows.plan import plan as plan_maps
 from phosphene.workflows.plan import unless_of_another_model
 from phosphene.workflows.progress import Progress
@@ -49,7 +50,7 @@ class ScanPlan(MapOrigin):
     """
 
     reference: tuple[Classifier, ...]
-    run: "RunDirectory | None"
+    run: "OpenRun | None"
     request: dict[str, Any]
     cached: "dict[str, Any] | None"
     seconds: float = 0.0
@@ -84,13 +85,13 @@ class ScanVerdict(Verdict):
 
     Attributes:
         document: The verdict as ``scan.json`` holds it.
-        run: The :class:`RunDirectory` that holds it; ``None`` if it is in memory only.
+        run: The :class:`OpenRun` that holds it; ``None`` if it is in memory only.
         report: Path of the run's report; ``None`` if there is none.
         cached: Whether it was read from the run, and not scanned anew.
     """
 
     document: dict[str, Any]
-    run: "RunDirectory | None" = None
+    run: "OpenRun | None" = None
     report: "str | None" = None
     cached: bool = False
 
@@ -160,7 +161,7 @@ def plan_scan(
     if out is True:
         out = unless_of_another_model(Path("runs") / directory_name(classifier.name, "scan"), classifier)
     if isinstance(out, str | Path):
-        run = RunDirectory(out)
+        run = OpenRun(out)
         cached = check_scan(run, request)
         run.check(facts, classifier.labels)
     settings = {one.name: getattr(origin, one.name) for one in fields(MapOrigin)}
@@ -196,7 +197,7 @@ def make_scan(
     return replace(verdict, report=write_report(run))
 
 
-def stored_verdict(run: RunDirectory, document: dict[str, Any]) -> ScanVerdict:
+def stored_verdict(run: OpenRun, document: dict[str, Any]) -> ScanVerdict:
     """Return the verdict of a run that has been scanned, from the content of its ``scan.json``.
 
     Raises:
@@ -233,7 +234,7 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> ScanVe
 
 
 def _map_suspects(
-    plan: ScanPlan, run: RunDirectory, verdict: Verdict, on_progress: Callable[[Progress], None]
+    plan: ScanPlan, run: OpenRun, verdict: Verdict, on_progress: Callable[[Progress], None]
 ) -> "str | None":
     """Make maps of a scan's suspects in the same run.
 

@@ -1,0 +1,75 @@
+"""Which run is meant by a path, an open run, or maps: those of a run stand for it, and a part of them does not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from phosphene.arguments import as_list
+from phosphene.concept_map import ConceptMap
+from phosphene.errors import RunError, describe
+from phosphene.formats import count
+from phosphene.runs.directory import RunDirectory
+from phosphene.textfile import exists
+
+
+def run_with(maps: Sequence[ConceptMap]) -> "RunDirectory | None":
+    """Return the run that holds all of ``maps``, and maybe others; ``None`` if there is none, or none any more."""
+    runs = {one.run.path.resolve() if one.run else None: one.run for one in maps}
+    run = next(iter(runs.values())) if len(runs) == 1 else None
+    return run if run is not None and exists(run.path / "run.json") else None
+
+
+def run_of(maps: Sequence[ConceptMap]) -> "RunDirectory | None":
+    """Return the run whose maps these are, all of them and no others, in any order; ``None`` if there is none."""
+    run = run_with(maps)
+    if run is None:
+        return None
+    jobs = {(row["index"], row["seed"]) for row in run.facts()["jobs"]}
+    return run if jobs == {(one.index, one.seed) for one in maps} else None
+
+
+def one_or_several(runs: Any) -> list[Any]:
+    """Return one run or several, or one map or several, as a list."""
+    return [runs] if isinstance(runs, RunDirectory) else as_list(runs)  # a run is no list, though it can be iterated
+
+
+def to_runs(runs: Any) -> list[RunDirectory]:
+    """Return the RunDirectory of each of several runs, or of one; see :func:`to_run`.
+
+    Raises:
+        RunError: one is not a run.
+    """
+    items = one_or_several(runs)
+    is_one_run = bool(items) and all(isinstance(one, ConceptMap) for one in items)
+    return [to_run(one) for one in ([items] if is_one_run else items)]
+
+
+def to_run(run: Any) -> RunDirectory:
+    """Return the RunDirectory of a path, an open run, or all the maps of a run.
+
+    Raises:
+        RunError: it is not a run, or maps of several runs, in memory, or a part of a run's.
+    """
+    if isinstance(run, RunDirectory):
+        return run
+    if isinstance(run, str | Path):
+        opened = RunDirectory(run)
+        opened.facts()
+        return opened
+    maps = as_list(run)
+    if not maps or not all(isinstance(one, ConceptMap) for one in maps):
+        raise RunError(
+            f"a run is the path of a run directory, what phosphene.open_run returns, or its maps, not {describe(run)}."
+        )
+    whole = run_of(maps)
+    if whole is not None:
+        return whole
+    in_memory = sum(one.run is None for one in maps)
+    if in_memory:
+        which = "these maps are" if in_memory == len(maps) else "some of these maps are"
+        raise RunError(f"{which} in memory only: maps.save('runs/NAME') makes a run directory of them.")
+    part = run_with(maps)
+    if part is None:
+        raise RunError("these maps are of several run directories, or of one that is gone: give the path of one.")
+    number, total = len({(one.index, one.seed) for one in maps}), count(len(part.facts()["jobs"]), "map")
+    raise RunError(f"these are {number} of the {total} of {part.path}: give the whole run, {str(part.path)!r}.")

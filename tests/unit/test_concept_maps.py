@@ -1,0 +1,261 @@
+"""Lists of maps, and parts of them: what each command makes of them, what they know, and that none are lost."""
+
+import copy
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+
+import phosphene as ph
+from phosphene.callbacks import MapEvery
+from phosphene.engine import Engine
+from phosphene.errors import JobsError, PhospheneError
+from phosphene.runs.predictions import read_predictions
+from tests import tiny
+
+HOW = {"recipe": "quick", "overrides": tiny.SHORT, "device": "cpu", "progress": False}
+WRITTEN = ("scores.json", "checks.json", "report.html", "film.webp")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return tiny.classifier()
+
+
+@pytest.fixture(scope="module")
+def in_memory(network):
+    """Two seeds of two concepts."""
+    return ph.map_concepts(network, ["lion", 4], seeds=2, **HOW)
+
+
+@pytest.fixture
+def stored(network, tmp_path):
+    """The same in a run directory, with frames, but without a report."""
+    maps = ph.map_concepts(network, ["lion", 4], seeds=2, frames=2, out=tmp_path / "run", **HOW)
+    (maps.run.path / "report.html").unlink()
+    return maps
+
+
+def files(run):
+    return [name for name in WRITTEN if (run.path / name).exists()]
+
+
+def places(maps):
+    return [(one.index, one.seed) for one in maps]
+
+
+# --- a part is not the whole
+
+PARTS = {
+    "a concept": lambda maps: maps["lion"],
+    "a slice": lambda maps: maps[:1],
+    "a map": lambda maps: maps[0],
+    "a list": lambda maps: [one for one in maps if one.seed],
+    "of an open run": lambda maps: ph.open_run(maps.run.path)["lion"],
+    "a changed list": lambda maps: ph.ConceptMaps(maps[:-1]),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_a_run_is_scored_and_checked_by_itself_and_nothing_is_written(stored, network, name):
+    run, part = stored.run, PARTS[name](stored)
+    maps = ph.ConceptMaps(part)
+    targets = {"targets": network} if name == "of an open run" else {}  # whose model was made in Python
+    (score,) = ph.score(part, progress=False, **targets)
+    assert (score.source, score.maps) == ("tiny", len(maps))
+    model = {"model": network} if name == "of an open run" else {}
+    found = ph.check(part, only="fidelity", progress=False, **model)
+    assert [places([one]) for one in found.plan.context.maps] == [places([one]) for one in maps]
+    assert found.report is None
+    assert files(run) == []
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_what_is_of_a_whole_run_refuses_a_part_of_it(stored, tmp_path, name):
+    run, part = stored.run, PARTS[name](stored)
+    commands = [ph.report, ph.film, lambda one: ph.compare(stored, one), ph.open_scan, ph.open_run]
+    commands += [lambda one: ph.site(one, tmp_path / "site"), lambda one: ph.ConceptMaps(one).report()]
+    for command in commands:
+        with pytest.raises(
+            PhospheneError, match=r"these are [123] of the 4 maps of .*: give the whole run, '.*run'\.$"
+        ):
+            command(part)
+    assert files(run) == []
+    assert not (tmp_path / "site").exists()
+
+
+WHOLE = {
+    "the list": lambda maps: maps,
+    "an iterator": iter,
+    "sorted": lambda maps: sorted(maps, key=lambda one: -one.p_class),
+    "twice": lambda maps: maps + maps,
+    "parts together": lambda maps: maps["lion"] + maps["4"],
+    "read again": lambda maps: list(ph.open_run(maps.run)),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_all_the_maps_of_a_run_are_the_run(stored, network, name):
+    run, whole = stored.run, WHOLE[name]
+    read = {"targets": network} if name == "read again" else {}
+    (score,) = ph.score(whole(stored), progress=False, **read)
+    assert (score.run, score.maps) == (run.path, 4)
+    model = {"model": network} if name == "read again" else {}
+    assert ph.check(whole(stored), only="fidelity", progress=False, **model).report
+    assert files(run) == ["scores.json", "checks.json", "report.html"]
+    assert ph.film(whole(stored)) == run.path / "film.webp"
+    assert ph.site(whole(stored), run.path.parent / "site", progress=False).exists()
+
+
+def test_samples_that_python_made_are_those_of_the_maps_also_in_a_run(network, tmp_path):
+    pool = ph.load_samples("synthetic:noise", network)
+    pool = type(pool)(**vars(pool) | {"spec": "made in Python"})
+    maps = ph.map_concepts(network, [0, 4], samples=pool, out=tmp_path / "run", **HOW)
+    assert ph.check(maps, only="fidelity", progress=False)[0].name == "fidelity"
+
+
+def test_maps_that_were_saved_are_their_run_wherever_python_has_put_them(network, tmp_path):
+    maps = ph.map_concepts(network, ["lion", 4], **HOW)
+    earlier = list(maps)
+    maps["lion"].save(tmp_path / "lion")
+    maps[1:].save(tmp_path / "four")
+    assert ph.report(earlier[0]) == str(tmp_path / "lion" / "report.html")
+    assert maps["4"].run.path == tmp_path / "four"
+    assert maps.run is None
+    with pytest.raises(PhospheneError, match="several run directories"):
+        maps.report()
+    assert len(ph.score([earlier[:1], tmp_path / "four"], network, progress=False)) == 2
+    run = maps.save(tmp_path / "both")
+    assert places(run) == places(maps)
+    assert [len(one.maps) for one in read_predictions(run)] == [2]
+    assert ph.report(reversed(maps)) == maps.report() == str(tmp_path / "both" / "report.html")
+    (tmp_path / "both" / "run.json").unlink()
+    assert ph.score(maps, progress=False)[0].maps == 2  # they are in memory still
+    with pytest.raises(PhospheneError, match="or of one that is gone"):
+        maps.report()
+
+
+def test_a_map_that_was_changed_is_not_the_one_in_the_run(network, tmp_path):
+    (one,) = ph.map_concepts(network, 4, out=tmp_path / "run", **HOW)
+    changed = replace(one, nu=-one.nu)
+    assert one.run.path == tmp_path / "run"
+    assert changed.run is None
+    assert not hasattr(ph.score(changed, progress=False)[0], "run")
+
+
+# --- what maps know
+
+LISTS = {
+    "comprehension": lambda maps: [one for one in maps if one.seed == 0],
+    "sorted": lambda maps: sorted(maps, key=lambda one: one.p_class),
+    "sum": lambda maps: maps["lion"] + maps["4"],
+    "made": lambda maps: ph.ConceptMaps(list(maps)),
+    "one": lambda maps: maps[0],
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_maps_know_what_they_were_made_from_in_any_list(network, in_memory, tmp_path, name):
+    part = LISTS[name](in_memory)
+    maps = ph.ConceptMaps(part)
+    assert maps.origin.classifier is network
+    assert ph.score(part, progress=False)[0].target == "tiny"
+    assert len(ph.check(part, only="fidelity", progress=False)) == 1
+    assert sorted(places(maps.save(tmp_path / "run"))) == sorted(places(maps))
+
+
+def test_what_made_a_map_is_no_part_of_its_equality_repr_or_pickle(in_memory):
+    one = in_memory[0]
+    assert one.origin.classifier.name not in repr(one)
+    read, copied = pickle.loads(pickle.dumps(one)), copy.copy(one)  # noqa: S301  (our own)
+    assert read.origin is copied.origin is None
+    assert torch.equal(read.nu, one.nu)
+    assert in_memory.index(one) == 0
+
+
+def test_maps_of_several_models_are_shown_and_scored_but_not_taken_for_those_of_one(network, in_memory, tmp_path):
+    other = tiny.classifier(seed=1, name="other")
+    both = in_memory["lion"] + ph.map_concepts(other, 4, **HOW)
+    assert both.origin is None
+    assert len(both.grid().images) == 3
+    (score,) = ph.score(both, network, progress=False)
+    assert (score.source, score.maps) == ("source", 3)
+    for command in (lambda: both.save(tmp_path / "run"), lambda: ph.check(both), lambda: ph.score(both)):
+        with pytest.raises(PhospheneError, match=r"maillot was not made from .* of the first map: take it apart"):
+            command()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_maps_that_know_nothing_say_so(network):
+    made = ph.ConceptMaps([tiny.concept_map(0), tiny.concept_map(4)])
+    assert ph.score(made, network, progress=False)[0].source == "source"
+    for command in (ph.score, ph.check):
+        with pytest.raises(PhospheneError, match="do not know what they were made from: give what map_concepts"):
+            command(made, progress=False)
+
+
+# --- runs and lists are alike
+
+
+def test_a_run_is_indexed_as_a_list_of_its_maps_is(stored):
+    run = ph.open_run(stored.run.path)
+    for place in ("lion", "4", stored[2].concept, slice(1, 3)):
+        assert places(run[place]) == places(stored[place])
+        assert isinstance(run[place], ph.ConceptMaps)
+    assert places([run[0], run[-1]]) == places([stored[0], stored[-1]])
+    assert places(run) == places(ph.ConceptMaps(run)) == places(stored)
+    assert run["lion"].grid(columns=1).columns == 1
+    with pytest.raises(IndexError):
+        run[4]
+
+
+def test_the_maps_of_a_training_are_a_list_of_maps(network, tmp_path):
+    map_every = MapEvery(network, ["lion", 4], recipe="quick", overrides=tiny.SHORT, samples="synthetic:noise")
+    maps = map_every(0)
+    assert len(maps.grid().images) == 2
+    assert maps["lion"].save(tmp_path / "run").facts()["samples"]["spec"] == "synthetic:noise"
+
+
+# --- none are lost
+
+
+def poison(monkeypatch, *classes):
+    """Give NaN for some classes."""
+    mean_gradients = Engine.mean_gradients
+
+    def poisoned(self, samples, nu, wanted, *how):
+        found = mean_gradients(self, samples, nu, wanted, *how)
+        return found._replace(loss=found.loss.masked_fill(torch.isin(wanted, torch.tensor(classes)), float("nan")))
+
+    monkeypatch.setattr(Engine, "mean_gradients", poisoned)
+
+
+@pytest.mark.parametrize("together", [1, 2, 5])
+def test_a_concept_that_fails_costs_no_other_map(network, monkeypatch, together):
+    poison(monkeypatch, 2)
+    monkeypatch.setattr("phosphene.mapper.optimization.group_size", lambda *_: together)  # as on a GPU
+    seen = []
+    with pytest.raises(
+        JobsError, match=r"1 of 5 maps of tiny .*: crane \(2\), seed 0: .*NaN.*sys\.last_value"
+    ) as error:
+        ph.map_concepts(network, on_progress=seen.append, **HOW)
+    maps = error.value.maps
+    assert places(maps) == [(0, 0), (1, 0), (3, 0), (4, 0)]
+    assert maps.origin.classifier is network
+    assert "could not make crane (2)" in seen[-1].failures[0]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError("out of memory")])
+def test_what_ends_the_mapping_carries_the_maps_that_are_finished(network, stop):
+    def interrupt(progress):
+        if progress.maps_done == 2:
+            raise stop
+
+    with pytest.raises((KeyboardInterrupt, RuntimeError)) as error:
+        ph.map_concepts(network, on_progress=interrupt, **HOW)
+    assert places(error.value.maps) == [(0, 0), (1, 0)]
+    assert ph.score(error.value.maps, progress=False)[0].maps == 2
+    expected = "2 of 5 maps of tiny finished: in a notebook, sys.last_value.maps holds them"
+    assert str(error.value) == (expected if stop is KeyboardInterrupt else "out of memory")
+    assert not network.module[0]._forward_hooks
