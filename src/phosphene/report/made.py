@@ -134,7 +134,7 @@ def _trust_option(facts: dict[str, Any]) -> list[str]:
 
 def _changed_fields(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return field -> this recipe's value where it differs from the built-in recipe of that name, or from ``paper`` if there is none."""
-    built_in = RECIPES[_built_in(recipe)][1].to_dict()
+    built_in = RECIPES[_built_in(recipe)].to_dict()
     return {key: value for key, value in recipe.items() if key != "name" and built_in.get(key, value) != value}
 
 

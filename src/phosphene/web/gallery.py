@@ -241,7 +241,7 @@ class Gallery:
             runs=[view for view in runs if view.finished_maps],
             forms=SPEC_FORMS,
             concept_forms=CONCEPT_FORMS,
-            recipes={name: text for name, (text, _) in RECIPES.items()},
+            recipes={name: recipe.description for name, recipe in RECIPES.items()},
             default=DEFAULT_RECIPE,
             title="New run",
         )

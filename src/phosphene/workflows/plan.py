@@ -68,7 +68,7 @@ def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = 
     trying things does not collide.
     """
     name = run_name(classifier, recipe)
-    if samples is not None or recipe not in [known for _, known in RECIPES.values()]:
+    if samples is not None or recipe not in RECIPES.values():
         name += "-" + hashlib.sha256(f"{recipe.sha256} {samples}".encode()).hexdigest()[:6]
     return unless_of_another_model(Path("runs") / name, classifier)
 
