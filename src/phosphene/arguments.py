@@ -16,7 +16,7 @@ from torch import nn
 from phosphene.checked import wanted
 from phosphene.classifier import Classifier
 from phosphene.concepts import Concept
-from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError, describe, nearest
+from phosphene.errors import ArgumentError, ConceptError, SamplesError, SpecError, describe, nearest
 from phosphene.expressions import parse
 from phosphene.labels import OPERATOR
 from phosphene.prompts import label_of, prompts_of, replace_prompts, split_spec
@@ -64,16 +64,16 @@ def seed_range(seed: int, seeds: int = 1) -> range:
 
 
 def require_at_least(least: int, **options: "float | None") -> None:
-    """Raise RecipeError for the first of the options whose value is below ``least``.
+    """Raise ArgumentError for the first of the options whose value is below ``least``.
 
     Its message names the option. ``None`` is not below.
 
     Raises:
-        RecipeError: one is.
+        ArgumentError: one is.
     """
     for name, value in options.items():
         if value is not None and not value >= least:
-            raise RecipeError(f"{name} is {value}; it must be {least} or more.")
+            raise ArgumentError(f"{name} is {value}; it must be {least} or more.")
 
 
 def to_classifier(model: Any, *, trust: bool = False, concepts: Any = None, classes: Sequence[str] = ()) -> Classifier:
@@ -275,24 +275,24 @@ def to_pool_of_shape(samples: Any, shape: tuple[int, int, int]) -> SamplePool:
 def refuse_unknown_options(
     function: Callable[..., Any], keywords: Iterable[str], more_options: Iterable[str], sibling: Callable[..., Any]
 ) -> None:
-    """Raise RecipeError for the first of the keywords that is no option of a function.
+    """Raise ArgumentError for the first of the keywords that is no option of a function.
 
     Options are its parameters and ``more_options``. The message names the ``sibling``, a function, if that has the
     keyword; else it suggests the option that is most like it or, for a field of a recipe, how ``overrides`` sets it.
 
     Raises:
-        RecipeError: a keyword is no option.
+        ArgumentError: a keyword is no option.
     """
     parameters = inspect.signature(function).parameters.values()
     names = [*(one.name for one in parameters if one.kind is not one.VAR_KEYWORD), *more_options]
     fields = [one.name for one in dataclasses.fields(Recipe) if one.name not in names]
     for key in [key for key in keywords if key not in names]:
         if key in inspect.signature(sibling).parameters:
-            raise RecipeError(
+            raise ArgumentError(
                 f"{function.__name__} has no option {key!r}: phosphene.{sibling.__name__}, which writes runs, has it."
             )
         hint = nearest(key, [*names, *fields], most=1) or f" Options: {', '.join(names)}."
         closest_name = hint.removeprefix(" Did you mean ").removesuffix("?")
         if closest_name in fields:
             hint = f" Did you mean overrides={{{closest_name!r}: ...}}?"
-        raise RecipeError(f"{function.__name__} has no option {key!r}.{hint}")
+        raise ArgumentError(f"{function.__name__} has no option {key!r}.{hint}")

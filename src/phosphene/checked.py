@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from torch import Tensor
 
-from phosphene.errors import RecipeError, describe, nearest
+from phosphene.errors import ArgumentError, describe, nearest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,7 +44,7 @@ NUMBER_TYPES: tuple[tuple[Any, Any], ...] = ((bool | np.bool_, bool), (Integral,
 
 
 def checked(**elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator whose functions raise RecipeError, in one line, for an argument that does not fit.
+    """Return a decorator whose functions raise ArgumentError, in one line, for an argument that does not fit.
 
     It may have a wrong type, or be an option that the function lacks, or one that is missing. Numbers of other libraries
     reach the function as Python's own.
@@ -66,13 +66,13 @@ def checked(**elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 surplus = [one for one in kwargs if one not in parameters]
                 guess = nearest(surplus[0], parameters, most=1) if surplus else ""
                 hint = elsewhere.get(surplus[0] if surplus else "") or guess or f"Options: {', '.join(parameters)}."
-                raise RecipeError(f"{name}: {error}. {hint.strip()}") from None
+                raise ArgumentError(f"{name}: {error}. {hint.strip()}") from None
             if not hints:
                 with suppress(NameError):  # a type that is imported for type checkers only
                     hints.update(typing.get_type_hints(function))
             for option, value in binding.arguments.items():
                 if option in hints and (type_names := wanted(hints[option], value)):
-                    raise RecipeError(f"{option} is {describe(value)}; it must be {type_names}.")
+                    raise ArgumentError(f"{option} is {describe(value)}; it must be {type_names}.")
                 binding.arguments[option] = own_number(value)
             return function(*binding.args, **binding.kwargs)
 

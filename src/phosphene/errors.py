@@ -11,6 +11,10 @@ class PhospheneError(Exception):
     """
 
 
+class ArgumentError(PhospheneError, TypeError):
+    """Raised for an argument of a wrong type, an option that a function lacks or wants, and a number that is too small."""
+
+
 class SpecError(PhospheneError):
     """Raised for a model spec that is unknown or does not fit, and for an executor that cannot be used."""
 
@@ -36,7 +40,7 @@ class SamplesError(PhospheneError):
 
 
 class RecipeError(PhospheneError):
-    """Raised for a recipe field, or another option, that does not exist or whose value is out of range."""
+    """Raised for a recipe field, or a setting of training or a scan, that does not exist or whose value is out of range."""
 
 
 class RunError(PhospheneError):
@@ -59,6 +63,10 @@ class NumericError(PhospheneError):
 
 class JobsError(PhospheneError):
     """Raised at the end of a run if some of its maps could not be computed; the others are stored."""
+
+
+class PortError(PhospheneError):
+    """Raised if the server cannot listen on its host and port."""
 
 
 class ExtraError(PhospheneError, ImportError):

@@ -14,7 +14,7 @@ from PIL import Image
 
 import phosphene as ph
 from phosphene import checked
-from phosphene.errors import PhospheneError
+from phosphene.errors import PhospheneError, RecipeError
 from phosphene.runs.folders import whole_folder
 from phosphene.runs.predictions import read_predictions
 from phosphene.workflows.demo import DemoResult
@@ -433,6 +433,26 @@ def test_a_wrong_type_gets_one_line_with_the_fix(maps, name):
     with pytest.raises(PhospheneError, match=message) as error:
         call(maps)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ph.scan("demo:shapes", alpha="x"),
+        lambda: ph.scan("demo:shapes", alfa=1),
+        lambda: ph.load_samples("synthetic:mixed"),
+        lambda: ph.map_concepts("demo:shapes", "star", alfa=1),
+        lambda: ph.map_models("demo:shapes", "star", frames=-1),
+        lambda: ph.map_models([], "star", progress=False),
+    ],
+    ids=["type", "option", "missing", "keyword", "least", "nothing"],
+)
+def test_an_argument_that_does_not_fit_is_a_type_error_and_no_error_of_the_recipe(call):
+    with pytest.raises(ph.errors.ArgumentError) as error:
+        call()
+    assert isinstance(error.value, TypeError)
+    assert isinstance(error.value, PhospheneError)
+    assert not isinstance(error.value, RecipeError)
 
 
 LONG = "x" * 300  # no file system has so long a name

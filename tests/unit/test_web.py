@@ -17,14 +17,13 @@ import torch
 pytest.importorskip("fastapi")
 
 from phosphene.concept_map import ConceptMap, Job
-from phosphene.errors import DeviceError, ExtraError
+from phosphene.errors import DeviceError, ExtraError, PortError
 from phosphene.report import write_report
 from phosphene.runs import live
 from phosphene.runs.checks import write_check
 from phosphene.runs.live import LivePreview
 from phosphene.web import serve
 from phosphene.web.guard import Guard
-from phosphene.web.server import PortError
 from tests import tiny
 from tests.web import HOSTILE, LABELS, SUBJECT, make, write_scan
 

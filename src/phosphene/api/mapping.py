@@ -19,7 +19,7 @@ from phosphene.arguments import (
 )
 from phosphene.checked import checked
 from phosphene.engine.device import pick_device
-from phosphene.errors import RecipeError, RunError
+from phosphene.errors import ArgumentError, RunError
 from phosphene.executors import pick_executor
 from phosphene.executors.base import MapOrigin, MapSummary
 from phosphene.mapper.units import resolve_units
@@ -180,7 +180,7 @@ def map_models(
         options |= {"confused": confused, "most": most, "on_note": display.print, "frames": frames}
         plans = plan_all(as_list(models), concepts, settings, samples, seed_range(seed, seeds), out, **options)
         if not plans:
-            raise RecipeError("nothing is mapped without a model and a recipe: give one of each, or more.")
+            raise ArgumentError("nothing is mapped without a model and a recipe: give one of each, or more.")
         display.title = plans[0].classifier.name if len(plans) == 1 else f"{len(plans)} runs"
         for one in {id(one.classifier): one for one in plans}.values():
             show_doubts(display, one.classifier, one.pool, "auto" if gpus else device)

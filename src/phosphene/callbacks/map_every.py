@@ -27,7 +27,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, MapList
 from phosphene.concepts import is_unit, name_with_index
 from phosphene.engine import Engine
-from phosphene.errors import RecipeError, describe
+from phosphene.errors import ArgumentError, describe
 from phosphene.mapper import in_groups, map_jobs
 from phosphene.mapper.units import resolve_units
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
@@ -82,7 +82,7 @@ class MapEvery:
     ) -> None:
         require_at_least(1, every=every)
         if logger is not None and not all(callable(getattr(logger, name, None)) for name in ("image", "scalar")):
-            raise RecipeError(f"logger is {describe(logger)}; it must have the methods image and scalar.")
+            raise ArgumentError(f"logger is {describe(logger)}; it must have the methods image and scalar.")
         (self.seed,) = seed_range(seed)
         self.every, self.logger, self.device = every, logger, device
         self.recipe = resolve(recipe, overrides)

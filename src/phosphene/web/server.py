@@ -10,15 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from phosphene.checked import checked
-from phosphene.errors import PhospheneError, RunError, first_line
+from phosphene.errors import PortError, RunError, first_line
 from phosphene.extras import require
 from phosphene.textfile import exists, is_dir
 
 PORT, MOST_PORT = 8421, 65535
-
-
-class PortError(PhospheneError):
-    """Raised if the server cannot listen on its host and port."""
 
 
 @checked()
