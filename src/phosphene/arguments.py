@@ -144,7 +144,7 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
         for concept in text_concepts:
             concepts_by_index.setdefault(concept.index, concept)
     if not concepts_by_index:
-        raise ConceptError("no concept was given: name one with -c, or take --all.")
+        raise ConceptError("no concept was given: name one, or take all classes (--all, or concepts=None in Python).")
     return list(concepts_by_index.values())
 
 

@@ -57,7 +57,7 @@ def test_card_that_contradicts_its_network(refused, card):
     assert "network tiny refuses its declared input" in refused()
     card.write(input={"size": [16, 16]})
     (card.folder / "labels.txt").write_text("one\ntwo\n", encoding="utf-8")
-    assert "5 classes, and its label file has 2" in refused()
+    assert "5 classes, and 2 labels were given" in refused()
 
 
 # --- the weights
@@ -394,7 +394,7 @@ def test_a_run_on_a_read_only_disk_is_refused_before_the_work(call, card, tmp_pa
 def test_a_card_on_a_read_only_disk(call, tmp_path, read_only_disk):
     read_only_disk()
     line = call("card", "demo:shapes", "--out", tmp_path / "x.toml").complaint
-    assert "cannot be written: Read-only file system. Choose another --out." in line
+    assert "cannot be written: Read-only file system. Choose another path." in line
 
 
 def test_a_file_system_that_takes_no_more(run, card, tmp_path):
@@ -467,4 +467,4 @@ def test_a_place_without_permission(refused, tmp_path, monkeypatch):
     monkeypatch.setattr("os.mkdir", refuse)
     line = refused(out=tmp_path / "shut")
     assert "cannot be written: Permission denied" in line
-    assert "--out" in line
+    assert "Choose another path" in line

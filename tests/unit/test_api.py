@@ -301,7 +301,8 @@ def test_a_run_of_a_classifier_made_in_python_is_checked_with_it(network, maps, 
     made = ph.map_concepts(network, 0, out=tmp_path / "run", **HOW)
     how = {"only": "fidelity", "progress": False}
     with pytest.raises(
-        PhospheneError, match=r"there is no model 'tiny'.* If .*run was mapped from another folder, .* \(--model\)\."
+        PhospheneError,
+        match=r"there is no model 'tiny'.* If .*run was mapped from another folder, .* \(--model, or model= in Python\)\.",
     ):
         ph.check(tmp_path / "run", **how)
     assert [one.name for one in ph.check(tmp_path / "run", model=network, **how)] == ["fidelity"]

@@ -126,7 +126,7 @@ def test_a_run_without_frames_has_no_file_and_the_same_map(filmed, tmp_path):
     assert not list(todo.run.path.rglob("frames.webp"))
     for place in ("lion-0", "crane-1", "maillot-4"):
         assert_same_map(*(run.read(run.path / "maps" / place / "seed-0") for run in (filmed, todo.run)))
-    with pytest.raises(RunError, match=r"no frames.*--frames 24"):
+    with pytest.raises(RunError, match=r"no frames.*--frames 24, or frames=24 in Python"):
         write_film(todo.run)
 
 

@@ -187,7 +187,7 @@ def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
     """
     if out is not None and Path(out).suffix.lower() != ".html":  # a run's own files, say
         raise RunError(
-            f"the page of a comparison is an HTML file, and --out is {out}: give a name that ends with .html."
+            f"the page of a comparison is an HTML file, and {out} is none: give a name that ends with .html."
         )
     comparison = compare_runs(to_run(a), to_run(b))
     if out is not None:

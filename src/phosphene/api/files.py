@@ -144,16 +144,18 @@ def card(
     }
     if out is not None and Path(out).suffix != ".toml":
         right = Path(out).parent / f"{Path(out).stem or 'card'}.toml"
-        raise CardError(f"a card is a .toml file: --out {shlex.quote(str(right))}.")
+        raise CardError(f"a card is a .toml file: call it {shlex.quote(str(right))}.")
     file = Path(model) if isinstance(model, str | Path) else None
     if file and is_file(file) and is_bare(file):
         path = Path(out or file.with_suffix(".toml"))
         return _write_card(path, {path.absolute(): draft_card(file, path, given, trust=trust)}, trust=trust)
-    superfluous = [f"--{key}" for key, value in given.items() if value is not None]
+    superfluous = [key for key, value in given.items() if value is not None]
     if superfluous and file and file.suffix != ".toml" and is_file(file) and is_file(file.with_suffix(".toml")):
         raise CardError(f"{file} has a card already, {file.with_suffix('.toml')}: give that, or edit it.")
     if superfluous:
-        raise CardError(f"{', '.join(superfluous)} describe a bare file; {model} says that itself: leave them out.")
+        raise CardError(
+            f"options for a bare file ({', '.join(superfluous)}) were given, and {model} says that itself: leave them out."
+        )
     classifier = to_classifier(model, trust=trust)
     path = Path(out or f"{directory_name(classifier.name) or 'model'}.toml")
     files = card_files(classifier, path.absolute(), Path(weights or path.with_suffix(".safetensors")).absolute())
@@ -170,7 +172,7 @@ def _write_card(
     """
     for file in files:
         if exists(file):
-            raise CardError(f"{file} exists already: choose another path with --out.")
+            raise CardError(f"{file} exists already: choose another path.")
     proved = False
     try:
         for file, data in files.items():

@@ -155,7 +155,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     class_windows = measure_windows(engine, held_out, windows.best(routes), USUAL.counted)
     movable_rows = [k for k, one in enumerate(class_windows) if one.measured.tried]
     if not movable_rows:
-        raise CardError(f"{classifier.name} predicts all of its outputs for every sample: give others with --samples.")
+        raise CardError(f"{classifier.name} predicts all of its outputs for every sample: give other samples.")
     values = {
         "window": torch.tensor([class_windows[k].measured.log_odds for k in movable_rows], dtype=torch.double),
         "margin": margins.margin.double().cpu()[movable_rows],

@@ -160,7 +160,10 @@ def compiled(engine: "Engine", forward: Forward) -> Forward:
             with quiet:
                 logits: Tensor = fast(images)
         except TorchDynamoException as error:
-            raise DeviceError(f"{name} cannot be compiled here: use --compile off ({first_line(error)}).") from None
+            raise DeviceError(
+                f"{name} cannot be compiled here ({first_line(error)}): switch that off (--compile off, or compile='off' "
+                "in Python)."
+            ) from None
         return logits
 
     return run

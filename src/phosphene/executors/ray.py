@@ -75,7 +75,7 @@ class RayExecutor:
         """
         with self._ray_started() as alone:
             if alone and (shortage := self._shortage()):
-                raise SpecError(f"{shortage} on this machine: give smaller --threads or --gpus.")
+                raise SpecError(f"{shortage} on this machine: ask for fewer threads or GPUs per worker.")
             note_at = time.monotonic() + NOTE_SECONDS
             work = self.ray.remote(
                 num_cpus=self.threads,
@@ -132,7 +132,7 @@ class RayExecutor:
             self.ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             what = f"no Ray cluster answers at {address}" if address else "Ray does not start on this machine"
-            fix = "Check RAY_ADDRESS." if address else "Map without --executor and --workers."
+            fix = "Check RAY_ADDRESS." if address else "Map in one process, without executor and workers."
             raise RunError(f"{what}: {first_line(error)}. {fix}") from None
         finally:
             if main:

@@ -106,7 +106,7 @@ def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any
             first, second = (f", {one['output']}" if "output" in one else "" for one in (was, now))
             raise RunError(
                 f"{path} belongs to {other} ({was[called]}, {was['sha256'][:8]}{first}; this one is "
-                f"{now[called]}, {now['sha256'][:8]}{second}): choose another --out."
+                f"{now[called]}, {now['sha256'][:8]}{second}): choose another run directory."
             )
 
 

@@ -85,7 +85,7 @@ class CheckPlan:
         if len(chosen_maps) == total:
             return ""
         names, most = first_few([one.short for one in chosen_maps]), min(total, MOST_CLASSES)
-        return f"Maps of {len(chosen_maps)} of {total:,} concepts were chosen (--most, up to {most}): {names}."
+        return f"Maps of {len(chosen_maps)} of {total:,} concepts were chosen (option most, up to {most}): {names}."
 
     @property
     def doubt(self) -> str:
@@ -97,9 +97,9 @@ class CheckPlan:
             return ""
         classes = len(disjoint(one.concept for one in self.context.maps))
         too_few = classes < FEWEST
-        have = f"this run has {classes}" if too_few else f"--most leaves {self.context.classes}"
+        have = f"this run has {classes}" if too_few else f"{self.context.classes} were chosen"
         noun = self.context.words.several
-        fix = f"map at least {FEWEST} {noun}" if too_few else "give a larger --most"
+        fix = f"map at least {FEWEST} {noun}" if too_few else "choose more, by the option most"
         return (
             f"at least {FEWEST} {noun} are needed for a verdict, and {have}, so that checks will say "
             f"'too few to tell': {fix}."
@@ -185,7 +185,7 @@ def plan_checks(
     facts = run.facts()
     rows = _jobs_to_check(run, facts)
     recipe = _recipe_of_run(run, facts["recipe"])
-    classifier = model_of_run(run, facts, model, trust=trust, option="--model")
+    classifier = model_of_run(run, facts, model, trust=trust, option="--model, or model= in Python")
     sha256, earlier = run.maps_sha256(), read_checks(run)
     pool = samples_of_run(facts, samples, classifier.input.shape)
     same = pool.sha256 == facts["samples"]["sha256"]

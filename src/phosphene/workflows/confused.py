@@ -62,10 +62,10 @@ def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: s
         CardError: they are measurements.
         SamplesError: the samples cannot be read, or have no labels of at least two of the network's classes.
     """
-    classifier.refuse_regression("--confused")
+    classifier.refuse_regression("a search for confused pairs")
     if classifier.multi_label:
         raise ConceptError(
-            f"{classifier.name} has independent outputs, so it confuses no pairs: name contrasts with -c."
+            f"{classifier.name} has independent outputs, so it confuses no pairs: name contrasts, such as 'A vs B'."
         )
     pixels, truth = _labelled_samples(classifier, samples)
     with Engine(classifier, device=device) as engine:

@@ -123,7 +123,7 @@ def _predictions_line(classes: int, samples_text: str) -> str:
     ``classes`` is the number of classes that it predicted.
     """
     if classes == 1:
-        return f"one class for every sample ({samples_text}): check [input] mean and std, or give natural --samples"
+        return f"one class for every sample ({samples_text}): check [input] mean and std, or give natural samples"
     return "different classes for different samples"
 
 

@@ -204,9 +204,7 @@ def _warn_of_another_way(plan: MapPlan) -> None:
     facts = plan.run.facts()
     was, now = (way_of_computing(one["device"], one.get("precision", "")) for one in (facts, plan.facts))
     if was and was != now:
-        line = (
-            f"{plan.run.path} was made on {was}, and further maps are made on {now}: --device and --precision choose."
-        )
+        line = f"{plan.run.path} was made on {was}, and further maps are made on {now}: device and precision choose."
         warnings.warn(line, PhospheneWarning, stacklevel=2)
     version = facts["versions"]["phosphene"]
     if version != __version__:

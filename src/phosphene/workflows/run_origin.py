@@ -24,7 +24,7 @@ def model_of_run(
         facts: The content of ``run.json``.
         model: The model that made the maps, or its spec from here; ``None`` for the spec in ``facts``.
         trust: Allow code that came with it to run.
-        option: The option by which the user names a model, for messages.
+        option: The options by which the user names a model, for messages.
 
     Raises:
         PhospheneError: the model cannot be loaded.
@@ -76,7 +76,11 @@ def samples_of_run(facts: dict[str, Any], samples: Samples, shape: tuple[int, in
     try:
         pool = to_pool_of_shape(spec, shape)
     except SamplesError as error:
-        raise SamplesError(f"the run's samples cannot be had again, choose others with --samples: {error}") from None
+        raise SamplesError(
+            f"the run's samples cannot be had again, choose others (--samples, or samples= in Python): {error}"
+        ) from None
     if pool.sha256 != sha256:
-        raise SamplesError(f"samples {spec} have changed since the run: choose others with --samples.")
+        raise SamplesError(
+            f"samples {spec} have changed since the run: choose others (--samples, or samples= in Python)."
+        )
     return pool
