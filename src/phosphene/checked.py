@@ -18,6 +18,7 @@ from types import NoneType, UnionType
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from phosphene.errors import ArgumentError, describe, nearest
@@ -37,6 +38,7 @@ ACCEPTED_TYPES: dict[Any, tuple[Any, str]] = {
     Sequence: (Iterable, "a list"),
     Callable: (Callable, "a function"),
     Tensor: (Tensor, "a tensor"),
+    torch.device: (torch.device, "a torch.device"),
     NoneType: (NoneType, ""),
 }
 # What numbers are, in this order -> Python's own type of them.

@@ -1,5 +1,7 @@
 """Exceptions for what a user can put right. Every message is one line that says what is wrong and names the fix."""
 
+import inspect
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -83,6 +85,14 @@ class RecipeWarning(PhospheneWarning):
 
 class SpeedWarning(PhospheneWarning):
     """Warning that something works as it should, but slower than it could."""
+
+
+def warn(line: str, kind: type[PhospheneWarning] = PhospheneWarning) -> None:
+    """Issue a warning that points at the line of the caller's own code, the nearest one outside this package."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(line, kind, stacklevel=level)
 
 
 def first_line(error: BaseException) -> str:

@@ -119,6 +119,8 @@ def test_ambiguous_concept(refused):
 def test_no_concept_and_too_many(refused):
     assert "--all" in refused(concept=())
     assert "--all" in refused(concept=("--all", "-c", 0))
+    assert "--all" in refused(concept=("--all", "--confused", 1))
+    assert "in place of concepts" in refused(concept=("-c", 0, "--confused", 1))
 
 
 # --- samples

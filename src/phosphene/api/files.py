@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Concepts, Model, Samples, as_list, text_of, to_classifier, to_pool
+from phosphene.arguments import Concepts, Device, Model, Samples, as_list, text_of, to_classifier, to_pool
 from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
@@ -192,7 +192,7 @@ def doctor(
     model: "Model | None" = None,
     *,
     samples: Samples = None,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     trust: bool = False,
 ) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def doctor(
     Args:
         model: A spec or a classifier.
         samples: Images to try the model on; natural ones show most.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         trust: Allow code that came with the model to run.
 
@@ -212,7 +212,7 @@ def doctor(
     if model is None:
         return facts
     classifier = to_classifier(model, trust=trust)
-    return facts | examine_model(classifier, to_pool(samples, classifier), device=device, precision=precision)
+    return facts | examine_model(classifier, to_pool(samples, classifier), device=str(device), precision=precision)
 
 
 @checked()

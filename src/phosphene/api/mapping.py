@@ -1,16 +1,18 @@
 """``map_concepts`` and ``map_models``: the maps of classifiers, in memory or in run directories."""
 
+import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from phosphene.arguments import (
     Concepts,
+    Device,
     Model,
     Samples,
     as_list,
     concept_list,
-    refuse_unknown_options,
     require_at_least,
     seed_range,
     to_classifier,
@@ -19,7 +21,7 @@ from phosphene.arguments import (
 )
 from phosphene.checked import checked
 from phosphene.engine.device import pick_device
-from phosphene.errors import ArgumentError, RunError
+from phosphene.errors import ArgumentError, RunError, nearest
 from phosphene.executors import pick_executor
 from phosphene.executors.base import MapOrigin, MapSummary
 from phosphene.mapper.units import resolve_units
@@ -47,7 +49,7 @@ def map_concepts(
     most: int = DEFAULT_CHANNELS,
     seeds: int = 1,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     compile: str = "auto",  # noqa: A002  (the option's name)
     frames: int = 0,
@@ -70,7 +72,7 @@ def map_concepts(
         most: Channels that ``unit:LAYER:*`` stands for, those of the largest mean activation over the samples.
         seeds: Maps per concept; their seeds are ``seed`` to ``seed + seeds - 1``.
         seed: The first seed.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
         frames: Images of each map as it develops, evenly spaced over all steps: ``maps[0].frames``.
@@ -86,7 +88,8 @@ def map_concepts(
     Raises:
         PhospheneError: an argument does not fit; the message names the fix.
     """
-    refuse_unknown_options(map_concepts, executor, OPTIONS_OF_RUNS, map_models)
+    _refuse_unknown_options(map_concepts, executor, OPTIONS_OF_RUNS, map_models)
+    device = str(device)
     require_at_least(0, frames=frames)
     require_at_least(1, most=most)
     concepts = concept_list(concepts)
@@ -121,7 +124,7 @@ def map_models(
     most: int = DEFAULT_CHANNELS,
     seeds: int = 1,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     compile: str = "auto",  # noqa: A002  (the option's name)
     frames: int = 0,
@@ -141,8 +144,8 @@ def map_models(
         models: A spec or a classifier, or several.
         concepts: An index, a label, an expression such as ``"star vs heart"``, ``"unit:stem:3"`` or ``"text:a castle"``,
             a Concept such as ``maps[0].concept``, or several of them; ``None`` for all classes.
-        confused: Map, in place of ``concepts``, the contrasts of so many pairs of classes, both ways: those that each
-            classifier confuses most on labelled ``samples``.
+        confused: Map, in place of ``concepts``, which are left out then, the contrasts of so many pairs of classes, both
+            ways: those that each classifier confuses most on labelled ``samples``.
         out: The run directory, or the folder of several; by default below ``runs``, by model and recipe.
         recipes: A name, a TOML file or a recipe, or several.
         overrides: Recipe fields to change.
@@ -150,7 +153,7 @@ def map_models(
         most: Channels that ``unit:LAYER:*`` stands for, those of the largest mean activation over the samples.
         seeds: Maps per concept.
         seed: The first seed.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
         frames: Images of each map as it develops.
@@ -168,6 +171,7 @@ def map_models(
         JobsError: maps could not be made; the others are finished.
         PhospheneError: an argument does not fit; the message names the fix.
     """
+    device = str(device)
     require_at_least(0, confused=confused, frames=frames, gpus=gpus)
     require_at_least(1, most=most, workers=workers, threads=threads)
     with show_progress(progress, "map") as display:
@@ -187,3 +191,29 @@ def map_models(
         if dry_run:
             return [MappedRun(one, estimate=estimate(one)) for one in plans]
         return make_runs(plans, executor=workforce, on_progress=display.follow(on_progress), on_map=on_map)
+
+
+def _refuse_unknown_options(
+    function: Callable[..., Any], keywords: Iterable[str], more_options: Iterable[str], sibling: Callable[..., Any]
+) -> None:
+    """Raise ArgumentError for the first of the keywords that is no option of a function.
+
+    Options are its parameters and ``more_options``. The message names the ``sibling``, a function, if that has the
+    keyword; else it suggests the option that is most like it or, for a field of a recipe, how ``overrides`` sets it.
+
+    Raises:
+        ArgumentError: a keyword is no option.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    names = [*(one.name for one in parameters if one.kind is not one.VAR_KEYWORD), *more_options]
+    fields = [one.name for one in dataclasses.fields(Recipe) if one.name not in names]
+    for key in [key for key in keywords if key not in names]:
+        if key in inspect.signature(sibling).parameters:
+            raise ArgumentError(
+                f"{function.__name__} has no option {key!r}: phosphene.{sibling.__name__}, which writes runs, has it."
+            )
+        hint = nearest(key, [*names, *fields], most=1) or f" Options: {', '.join(names)}."
+        closest_name = hint.removeprefix(" Did you mean ").removesuffix("?")
+        if closest_name in fields:
+            hint = f" Did you mean overrides={{{closest_name!r}: ...}}?"
+        raise ArgumentError(f"{function.__name__} has no option {key!r}.{hint}")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from phosphene.arguments import Model, Samples, seed_range, to_classifier, to_classifiers, to_pool
+from phosphene.arguments import Device, Model, Samples, seed_range, to_classifier, to_classifiers, to_pool
 from phosphene.backdoor.scan import ALPHA, ScanProgress
 from phosphene.backdoor.scan import scan as scan_classifier
 from phosphene.backdoor.verdict import Verdict
@@ -28,7 +28,7 @@ def scan(
     alpha: float = ALPHA,
     pairs: bool = False,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     range_check: bool = True,
     trust: bool = False,
@@ -44,7 +44,7 @@ def scan(
         alpha: Share of clean networks that may be called suspicious, in (0, 1).
         pairs: Search every pair of a source class and a target, however many there are.
         seed: Random seed for samples and starting points.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         range_check: Warn if the network makes little sense of its declared input.
         trust: Allow code that came with a model to run.
@@ -56,6 +56,7 @@ def scan(
         NumericError: it gives NaN or infinity.
         PhospheneError: an argument does not fit; the message names the fix.
     """
+    device = str(device)
     seed_range(seed)
     with show_progress(progress, "scan") as display:
         classifier = to_classifier(model, trust=trust)
@@ -87,7 +88,7 @@ def scan_run(
     alpha: float = ALPHA,
     pairs: bool = False,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     range_check: bool = True,
     mapped: bool = True,
@@ -108,7 +109,7 @@ def scan_run(
         alpha: Share of clean networks that may be called suspicious, in (0, 1).
         pairs: Search every pair of a source class and a target, however many there are.
         seed: Random seed for samples and starting points.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         range_check: Warn if the network makes little sense of its declared input.
         mapped: Map the suspects beside their candidate triggers.
@@ -121,6 +122,7 @@ def scan_run(
         RunError: ``out`` holds something else, or cannot be written.
         PhospheneError: as :func:`scan`.
     """
+    device = str(device)
     seed_range(seed)
     with show_progress(progress, "scan") as display:
         pick_device(device)  # before any work

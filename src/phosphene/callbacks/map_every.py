@@ -12,6 +12,7 @@ import torch
 
 from phosphene.arguments import (
     Concepts,
+    Device,
     Model,
     Samples,
     concept_list,
@@ -51,7 +52,7 @@ class MapEvery:
         overrides: Recipe fields to change; ``{"steps": 40}`` costs a third.
         samples: A sample spec or a pool; by default ``synthetic:mixed``.
         seed: The maps' seed, the same every time, so that only the network differs.
-        device: Device to map on; by default the network's.
+        device: ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``, to map on; by default the network's.
 
     Attributes:
         history: The maps of every epoch that was mapped.
@@ -78,24 +79,25 @@ class MapEvery:
         overrides: "Mapping[str, Any] | None" = None,
         samples: Samples = None,
         seed: int = 0,
-        device: "str | None" = None,
+        device: "Device | None" = None,
     ) -> None:
         require_at_least(1, every=every)
         if logger is not None and not all(callable(getattr(logger, name, None)) for name in ("image", "scalar")):
             raise ArgumentError(f"logger is {describe(logger)}; it must have the methods image and scalar.")
         (self.seed,) = seed_range(seed)
-        self.every, self.logger, self.device = every, logger, device
+        self.every, self.logger = every, logger
+        self.device = None if device is None else str(device)
         self.recipe = resolve(recipe, overrides)
         self.history: dict[int, MapList] = {}
         concept_specs = concept_list(concepts)
         with _restored_generators():  # a wrong name or sample spec should fail now, and not after the first epoch
             self.classifier = to_classifier(classifier, concepts=concept_specs)
-            device = device or _device_of(self.classifier)
-            with Engine(self.classifier, device=device) as engine:
+            map_device = self.device or _device_of(self.classifier)
+            with Engine(self.classifier, device=map_device) as engine:
                 engine.spatial_layer(self.recipe.xi_layer)
             self.pool = to_pool(samples, self.classifier)
             unresolved_concepts = to_concepts(concept_specs, self.classifier)
-            self.concepts = resolve_units(unresolved_concepts, self.classifier, self.pool, device=device)
+            self.concepts = resolve_units(unresolved_concepts, self.classifier, self.pool, device=map_device)
 
     def __call__(self, epoch: int) -> "MapList | None":
         """Compute, log and return the maps if ``epoch`` is a multiple of ``every``; else return ``None``."""

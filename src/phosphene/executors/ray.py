@@ -11,14 +11,13 @@ import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from phosphene.engine.memory import CUDA_MICRO_BATCH
-from phosphene.errors import PhospheneError, PhospheneWarning, RunError, SpecError, first_line
+from phosphene.errors import PhospheneError, RunError, SpecError, first_line, warn
 from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, MapPlan, Stepped
 from phosphene.executors.remote import RemoteRun, make_group
 from phosphene.extras import require
@@ -92,7 +91,7 @@ class RayExecutor:
                         note_at = math.inf
                         if shortage := self._shortage():
                             line = f"{shortage} on any node yet: the maps wait for a node that has as much."
-                            warnings.warn(line, PhospheneWarning, stacklevel=2)
+                            warn(line)
                     while len(under_way) < math.ceil(self.workers * QUEUED) and (group := take()) is not None:
                         under_way[work.remote(remote[group.run], group)] = group
                     if not under_way:

@@ -26,15 +26,16 @@ SIZE_SAMPLES = 16
 
 
 def examine_machine() -> dict[str, Any]:
-    """Return the versions, processor cores, GPUs and extras of this machine, as texts by name.
+    """Return the versions, processor cores, threads of torch, GPUs and extras of this machine by name.
 
-    ``extras`` says of each extra whether it is installed.
+    Cores and threads are numbers, the others texts; ``extras`` says of each extra whether it is installed.
     """
     cuda = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
         **versions(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "cores": f"{os.cpu_count()}, {torch.get_num_threads()} threads",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "cuda": ", ".join(cuda) or "none",
         "extras": {
             extra: f"not installed ({', '.join(packages)}): {install_command(extra)}" if packages else "installed"

@@ -1,6 +1,5 @@
 """``map``: make the missing maps of plans, and write what their source classifier predicts for them."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, kind_facts
 from phosphene.engine import Engine
 from phosphene.engine.device import way_of_computing
-from phosphene.errors import JobsError, PhospheneWarning
+from phosphene.errors import JobsError, warn
 from phosphene.executors.base import Executor, MapPlan, MapSummary
 from phosphene.executors.interrupt import interruptible
 from phosphene.executors.local import LocalExecutor
@@ -205,11 +204,11 @@ def _warn_of_another_way(plan: MapPlan) -> None:
     was, now = (way_of_computing(one["device"], one.get("precision", "")) for one in (facts, plan.facts))
     if was and was != now:
         line = f"{plan.run.path} was made on {was}, and further maps are made on {now}: device and precision choose."
-        warnings.warn(line, PhospheneWarning, stacklevel=2)
+        warn(line)
     version = facts["versions"]["phosphene"]
     if version != __version__:
         line = f"{plan.run.path} was made by phosphene {version}, and further maps are made by {__version__}."
-        warnings.warn(line, PhospheneWarning, stacklevel=2)
+        warn(line)
 
 
 def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:

@@ -139,22 +139,27 @@ def plan_all(
 ) -> list[MapPlan]:
     """Load models and samples, and return a MapPlan per model and recipe; if several, ``out`` holds a directory each.
 
-    With ``confused``, the concepts are the contrasts, both ways, of so many pairs of classes that each model confuses
-    most on the samples; each pair is passed to ``on_note`` as a line. Further arguments are those of :func:`plan`.
+    With ``confused``, the concepts, which are left out then, are the contrasts, both ways, of so many pairs of classes
+    that each model confuses most on the samples; each pair is passed to ``on_note`` as a line. Further arguments are those
+    of :func:`plan`.
 
     Raises:
         SpecError: two runs would share a directory.
+        ConceptError: both ``concepts`` and ``confused`` are given.
         PhospheneError: a model, the samples or a concept does not exist, or a directory cannot take its run.
     """
     plans: list[MapPlan] = []
     concepts = concept_list(concepts)
+    if confused and concepts is not None:
+        raise ConceptError("confused pairs are mapped in place of concepts: leave out one or the other.")
     for model in models:
         classifier = to_classifier(model, trust=trust, concepts=concepts)
+        chosen = concepts
         pool = to_pool(samples, classifier)
         if confused:
             with _naming_model(classifier, models):
                 pairs = confused_pairs(classifier, samples, confused, device=settings.get("device", "auto"))
-            concepts = [way.expression for pair in pairs for way in (pair.first, pair.second)]
+            chosen = [way.expression for pair in pairs for way in (pair.first, pair.second)]
             for pair in pairs[:MOST_PAIRS]:
                 on_note(f"{classifier.name} confuses {pair}")
             if len(pairs) > MOST_PAIRS:
@@ -162,8 +167,8 @@ def plan_all(
                     f"and {count(len(pairs) - MOST_PAIRS, 'further pair')}, each less often (at most {percent(pairs[MOST_PAIRS].share)})"
                 )
         for recipe in recipes:
-            chosen = None if samples is None else pool.spec
-            where = default_run(classifier, recipe, chosen) if out is None else Path(out)
+            given = None if samples is None else pool.spec
+            where = default_run(classifier, recipe, given) if out is None else Path(out)
             if out is not None and len(models) * len(recipes) > 1:
                 where /= run_name(classifier, recipe)
             if where in [other.run.path for other in plans]:
@@ -171,7 +176,7 @@ def plan_all(
                     f"two models or recipes are called {where.name!r} and would share {where}: map them one by one."
                 )
             with _naming_model(classifier, models):
-                plans.append(plan(classifier, recipe, pool, where, concepts, seeds, **settings))
+                plans.append(plan(classifier, recipe, pool, where, chosen, seeds, **settings))
     return plans
 
 
