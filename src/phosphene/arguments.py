@@ -20,7 +20,7 @@ from phosphene.errors import ArgumentError, ConceptError, SamplesError, SpecErro
 from phosphene.expressions import parse
 from phosphene.labels import OPERATOR
 from phosphene.prompts import label_of, prompts_of, replace_prompts, split_spec
-from phosphene.samples import SamplePool, default_samples, load_samples
+from phosphene.samples import InMemory, SamplePool, default_samples, load_samples
 from phosphene.sources import add_prompts, load
 from phosphene.two_tower import ImageTower, PromptClassifier, texts_fix
 from phosphene.units import FORMS, LOW, Unit
@@ -29,7 +29,7 @@ MOST_SEEDS = 2**32
 
 Concepts = str | int | Concept | Iterable[str | int | Concept]
 Model = str | Path | Classifier
-Samples = str | Path | SamplePool | None
+Samples = str | Path | SamplePool | InMemory | None
 Device = str | torch.device
 
 
@@ -250,7 +250,7 @@ def _output_named(text: str, classifier: Classifier) -> Concept:
 
 
 def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
-    """Return a sample pool as it is, or load its spec; ``None`` stands for default samples.
+    """Return a sample pool as it is, or load a spec or samples in memory; ``None`` stands for default samples.
 
     They are the demo's own for demo models, else synthetic ones.
 
@@ -261,18 +261,13 @@ def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
 
 
 def to_pool_of_shape(samples: Any, shape: tuple[int, int, int]) -> SamplePool:
-    """Return a sample pool as it is, or load its spec, if ``shape`` (channels, height, width) fits.
+    """Return a sample pool as it is, if it has the ``shape`` (channels, height, width), or load a spec or samples in memory.
 
     Raises:
-        SamplesError: it is neither, cannot be loaded, or has another shape.
+        SamplesError: it is none of these, cannot be loaded, or has another shape.
     """
-    if isinstance(samples, str | Path):
-        return load_samples(samples, shape)
     if not isinstance(samples, SamplePool):
-        raise SamplesError(
-            f"samples are a spec such as 'photos/' or 'synthetic:mixed', or a pool of phosphene.load_samples, "
-            f"not {describe(samples)}."
-        )
+        return load_samples(samples, shape)
     if tuple(samples.pixels.shape[1:]) != shape:
         raise SamplesError(f"the samples of the pool are {tuple(samples.pixels.shape[1:])}, the network takes {shape}.")
     return samples

@@ -260,7 +260,7 @@ def _as_accurate(engine: Engine, pool: SamplePool, both: Sequence[Convention]) -
     Under 16 labels, it is false.
     """
     network = engine.classifier
-    pixels, truth = load_labelled(pool.spec, network.input.shape, network.labels, DOUBT_LABELLED, pool)
+    pixels, truth = load_labelled(pool, network.input.shape, network.labels, DOUBT_LABELLED)
     positions, labels = with_labels(truth)
     if len(labels) < MIN_LABELS:
         return False

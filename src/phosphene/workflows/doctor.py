@@ -18,7 +18,7 @@ from phosphene.metrics.information import try_sizes
 from phosphene.metrics.norm_statistics import natural_noise
 from phosphene.metrics.range_check import check_range
 from phosphene.runs.facts import versions
-from phosphene.samples import SamplePool, is_natural
+from phosphene.samples import MEMORY, SamplePool, is_natural
 from phosphene.samples.labelled import load_labelled
 
 SAMPLES = 64
@@ -61,7 +61,7 @@ def examine_model(
     natural = is_natural(classifier, spec)
     truth = None
     if natural:
-        pixels, truth = load_labelled(spec, shape, classifier.labels, SAMPLES, pool)
+        pixels, truth = load_labelled(pool, shape, classifier.labels, SAMPLES)
         samples = pixels.float() / 255
     else:
         samples = natural_noise(SAMPLES, shape)
@@ -76,8 +76,9 @@ def examine_model(
             layer = engine.spatial_layer()
         except RecipeError as error:
             layer = f"none ({error})"
+        given = "the given samples" if spec == MEMORY else spec
         samples_text = (
-            f"{len(samples)} of {spec}" if natural else f"{len(samples)} images of noise with natural colours"
+            f"{len(samples)} of {given}" if natural else f"{len(samples)} images of noise with natural colours"
         )
         (height, width), space = classifier.input.size, classifier.input
         facts = {

@@ -9,7 +9,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, kind_facts
 from phosphene.engine import Engine
 from phosphene.engine.device import way_of_computing
-from phosphene.errors import JobsError, warn
+from phosphene.errors import JobsError, SamplesError, warn
 from phosphene.executors.base import Executor, MapPlan, MapSummary
 from phosphene.executors.interrupt import interruptible
 from phosphene.executors.local import LocalExecutor
@@ -23,6 +23,7 @@ from phosphene.runs.failures import note_failures
 from phosphene.runs.live import remove_ended_signs
 from phosphene.runs.lock import hold
 from phosphene.runs.predictions import read_predictions, write_predictions
+from phosphene.samples import MEMORY
 from phosphene.version import __version__
 from phosphene.workflows.estimate import Estimate
 from phosphene.workflows.group_queue import GroupQueue
@@ -149,6 +150,7 @@ def execute(
         JobsError: maps could not be made; all others are finished.
         KeyboardInterrupt: Ctrl-C or SIGTERM has come; unfinished maps have checkpoints.
         RunError: a run directory belongs to something else, is in use by another command, or cannot be written.
+        SamplesError: samples are in memory, and the executor has worker processes.
 
     Example:
         >>> import tempfile
@@ -168,6 +170,11 @@ def execute(
     with ExitStack() as stack:
         stop = stack.enter_context(interruptible())
         for one in plan_list:
+            if one.pool.spec == MEMORY and not isinstance(executor, LocalExecutor):
+                raise SamplesError(
+                    "worker processes load samples by their spec, and these are in memory: save them as a .npy file and give "
+                    "its path, or map in one process, without executor and workers."
+                )
             with one.engine() as engine:
                 engine.spatial_layer(one.recipe.xi_layer)  # what cannot work is refused before anything is written
             labels = one.classifier.labels

@@ -17,7 +17,7 @@ from phosphene.mapper.units import resolve_units
 from phosphene.recipe import DEFAULT_CHANNELS, RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import directory_name
-from phosphene.samples import SamplePool
+from phosphene.samples import MEMORY, SamplePool
 from phosphene.textfile import exists
 from phosphene.workflows.confused import confused_pairs
 
@@ -64,8 +64,8 @@ def run_name(classifier: Classifier, recipe: Recipe) -> str:
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:
     """Return the default run directory: runs/<model>-<recipe>; a hash follows if the recipe is not built in or ``samples`` are given.
 
-    The hash is of recipe and samples. One of the model follows if another model of this name has been mapped there. So
-    trying things does not collide.
+    The hash is of recipe and samples: of their spec, or of their own hash if they are in memory. One of the model follows
+    if another model of this name has been mapped there. So trying things does not collide.
     """
     name = run_name(classifier, recipe)
     if samples is not None or recipe not in RECIPES.values():
@@ -158,7 +158,7 @@ def plan_all(
         pool = to_pool(samples, classifier)
         if confused:
             with _naming_model(classifier, models):
-                pairs = confused_pairs(classifier, samples, confused, device=settings.get("device", "auto"))
+                pairs = confused_pairs(classifier, pool, confused, device=settings.get("device", "auto"))
             chosen = [way.expression for pair in pairs for way in (pair.first, pair.second)]
             for pair in pairs[:MOST_PAIRS]:
                 on_note(f"{classifier.name} confuses {pair}")
@@ -167,7 +167,7 @@ def plan_all(
                     f"and {count(len(pairs) - MOST_PAIRS, 'further pair')}, each less often (at most {percent(pairs[MOST_PAIRS].share)})"
                 )
         for recipe in recipes:
-            given = None if samples is None else pool.spec
+            given = None if samples is None else pool.sha256 if pool.spec == MEMORY else pool.spec
             where = default_run(classifier, recipe, given) if out is None else Path(out)
             if out is not None and len(models) * len(recipes) > 1:
                 where /= run_name(classifier, recipe)

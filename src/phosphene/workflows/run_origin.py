@@ -9,7 +9,7 @@ from phosphene.prompts import split_spec
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import computes_otherwise
 from phosphene.runs.labels import refuse_other_labels
-from phosphene.samples import SamplePool
+from phosphene.samples import MEMORY, SamplePool
 from phosphene.sources import is_factory
 from phosphene.sources.factory import check_named
 
@@ -73,6 +73,11 @@ def samples_of_run(facts: dict[str, Any], samples: Samples, shape: tuple[int, in
     if samples is not None:
         return to_pool_of_shape(samples, shape)
     spec, sha256 = facts["samples"]["spec"], facts["samples"]["sha256"]
+    if spec == MEMORY:
+        raise SamplesError(
+            "the run's samples were given in Python and are not stored: give them again (samples= in Python), or others "
+            "(--samples)."
+        )
     try:
         pool = to_pool_of_shape(spec, shape)
     except SamplesError as error:
