@@ -132,7 +132,8 @@ def check(
             from another folder, or a classifier that was made in Python.
         only: Names of checks; all by default.
         most: Most concepts to make maps of again.
-        samples: Samples for these maps; natural images show most. By default those of the maps.
+        samples: Samples for these maps, as :func:`map_concepts` takes them; natural images show most. By default those of
+            the maps; those of a run that were in memory have to be given again.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         trust: Allow code that came with the model to run.
         dry_run: Only plan: the list is empty, its ``plan`` says what would be checked, and its ``seconds`` about how long

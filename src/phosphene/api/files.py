@@ -200,7 +200,7 @@ def doctor(
 
     Args:
         model: A spec or a classifier.
-        samples: Images to try the model on; natural ones show most.
+        samples: Images to try the model on, as :func:`map_concepts` takes them; natural ones show most.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         trust: Allow code that came with the model to run.

@@ -67,8 +67,8 @@ def map_concepts(
         out: A run directory to write, which continues if it was interrupted; by default the maps stay in memory.
         recipe: A name, a TOML file or a :class:`~phosphene.recipe.Recipe`.
         overrides: Recipe fields to change.
-        samples: A sample spec or a pool; by default ``synthetic:mixed``, which needs no data (``demo:shapes`` for the
-            demo models).
+        samples: A sample spec, a pool, or images in memory, as :func:`load_samples` takes them; by default
+            ``synthetic:mixed``, which needs no data (``demo:shapes`` for the demo models).
         most: Channels that ``unit:LAYER:*`` stands for, those of the largest mean activation over the samples.
         seeds: Maps per concept; their seeds are ``seed`` to ``seed + seeds - 1``.
         seed: The first seed.
@@ -149,7 +149,7 @@ def map_models(
         out: The run directory, or the folder of several; by default below ``runs``, by model and recipe.
         recipes: A name, a TOML file or a recipe, or several.
         overrides: Recipe fields to change.
-        samples: A sample spec or a pool.
+        samples: A sample spec, a pool, or images in memory, as :func:`load_samples` takes them.
         most: Channels that ``unit:LAYER:*`` stands for, those of the largest mean activation over the samples.
         seeds: Maps per concept.
         seed: The first seed.

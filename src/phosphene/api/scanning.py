@@ -39,7 +39,8 @@ def scan(
 
     Args:
         model: A spec or a classifier.
-        samples: Samples of the network's kind; natural ones show most. By default those that need no data.
+        samples: Samples of the network's kind, as :func:`map_concepts` takes them; natural ones show most. By default those
+            that need no data.
         reference: Clean networks of the same kind, which join the null model.
         alpha: Share of clean networks that may be called suspicious, in (0, 1).
         pairs: Search every pair of a source class and a target, however many there are.
@@ -104,7 +105,7 @@ def scan_run(
     Args:
         model: A spec or a classifier.
         out: The run directory; by default ``runs/<model>-scan``. The same scan is made once.
-        samples: Sample spec or pool; see :func:`scan`.
+        samples: Samples of the network's kind; see :func:`scan`.
         reference: Clean networks of the same kind; see :func:`scan`.
         alpha: Share of clean networks that may be called suspicious, in (0, 1).
         pairs: Search every pair of a source class and a target, however many there are.

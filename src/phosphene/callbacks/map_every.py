@@ -50,7 +50,7 @@ class MapEvery:
         logger: TensorBoard, WeightsAndBiases, MLflow, or any object with ``image`` and ``scalar``; none by default.
         recipe: A name, a TOML file or a recipe.
         overrides: Recipe fields to change; ``{"steps": 40}`` costs a third.
-        samples: A sample spec or a pool; by default ``synthetic:mixed``.
+        samples: A sample spec, a pool, or images in memory; by default ``synthetic:mixed``.
         seed: The maps' seed, the same every time, so that only the network differs.
         device: ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``, to map on; by default the network's.
 
