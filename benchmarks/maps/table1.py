@@ -66,7 +66,7 @@ def result_row(score: RunScore) -> dict[str, Any]:
 
 def title(recipe: Recipe) -> str:
     """Return the recipe's name and how it differs from the published one of that name."""
-    published = RECIPES[recipe.name][1].to_dict()
+    published = RECIPES[recipe.name].to_dict()
     changes = [f"{key} {value}" for key, value in recipe.to_dict().items() if value != published[key]]
     return f"`{recipe.name}`" + (f", shortened ({', '.join(changes)})" if changes else "")
 

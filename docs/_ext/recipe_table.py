@@ -16,7 +16,7 @@ def table() -> str:
     for field in dataclasses.fields(Recipe):
         if field.name == "name":
             continue
-        values = [f"`{getattr(recipe, field.name)}`" for _, recipe in RECIPES.values()]
+        values = [f"`{getattr(recipe, field.name)}`" for recipe in RECIPES.values()]
         values = ["" if value == "``" else value for value in values]
         meaning = field.metadata["meaning"].replace("|", "\\|")
         rows.append([f"`{field.name}`", meaning, field.metadata["wants"], *values])

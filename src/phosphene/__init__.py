@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from phosphene.version import __version__
 
 if TYPE_CHECKING:
+    from phosphene import errors as errors
     from phosphene.api.evaluation import check as check, compare as compare, score as score
     from phosphene.api.files import card as card, doctor as doctor, film as film, layers as layers, site as site
     from phosphene.api.mapping import map_concepts as map_concepts, map_models as map_models
@@ -42,7 +43,7 @@ _MODULES = {
     "phosphene.api.scanning": ("open_scan", "scan"),
     "phosphene.classifier": ("Classifier",),
     "phosphene.concept_map": ("ConceptMap", "render"),
-    "phosphene.errors": ("PhospheneError",),
+    "phosphene.errors": ("PhospheneError", "errors"),
     "phosphene.metrics.m_score": ("m_score",),
     "phosphene.recipe": ("RECIPES", "Recipe"),
     "phosphene.report": ("report",),
@@ -63,7 +64,8 @@ def __getattr__(name: str) -> Any:
             import importlib  # noqa: PLC0415  (needed for these names only)
 
             imported = importlib.import_module(module)
-            value = imported if name == "report" else getattr(imported, name)  # the package of this name is callable
+            # Two names are modules themselves; that of reports can be called.
+            value = imported if name in ("report", "errors") else getattr(imported, name)
             globals()[name] = value
             return value
     raise AttributeError(f"module 'phosphene' has no attribute {name!r}")

@@ -3,25 +3,24 @@
 What does not fit raises an error of one line that names the fix.
 """
 
-import dataclasses
-import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from phosphene.checked import wanted
 from phosphene.classifier import Classifier
 from phosphene.concepts import Concept
-from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError, describe, nearest
+from phosphene.errors import ArgumentError, ConceptError, SamplesError, SpecError, describe
 from phosphene.expressions import parse
 from phosphene.labels import OPERATOR
 from phosphene.prompts import label_of, prompts_of, replace_prompts, split_spec
-from phosphene.recipe import Recipe
-from phosphene.samples import SamplePool, default_samples, load_samples
+from phosphene.samples import InMemory, SamplePool, default_samples, load_samples
 from phosphene.sources import add_prompts, load
 from phosphene.two_tower import ImageTower, PromptClassifier, texts_fix
 from phosphene.units import FORMS, LOW, Unit
@@ -30,16 +29,23 @@ MOST_SEEDS = 2**32
 
 Concepts = str | int | Concept | Iterable[str | int | Concept]
 Model = str | Path | Classifier
-Samples = str | Path | SamplePool | None
+Samples = str | Path | SamplePool | InMemory | None
+Device = str | torch.device
 
 
 def as_list(values: Any) -> list[Any]:
     """Return an argument that holds one value or several as a list.
 
-    Text, bytes and a tensor of no dimension count as one value.
+    Text and bytes count as one value. Tensors and arrays become Python's own numbers.
     """
-    one = isinstance(values, str | bytes) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0
-    return [values] if one else list(values)
+    values = _own_numbers(values)
+    one = isinstance(values, str | bytes) or not isinstance(values, Iterable)
+    return [values] if one else [_own_numbers(value) for value in values]
+
+
+def _own_numbers(value: Any) -> Any:
+    """Return a tensor or an array as a number or nested lists of numbers, and all else as it is."""
+    return value.tolist() if isinstance(value, Tensor | np.ndarray) else value
 
 
 def concept_list(concepts: Any) -> "list[Any] | None":
@@ -64,16 +70,16 @@ def seed_range(seed: int, seeds: int = 1) -> range:
 
 
 def require_at_least(least: int, **options: "float | None") -> None:
-    """Raise RecipeError for the first of the options whose value is below ``least``.
+    """Raise ArgumentError for the first of the options whose value is below ``least``.
 
     Its message names the option. ``None`` is not below.
 
     Raises:
-        RecipeError: one is.
+        ArgumentError: one is.
     """
     for name, value in options.items():
         if value is not None and not value >= least:
-            raise RecipeError(f"{name} is {value}; it must be {least} or more.")
+            raise ArgumentError(f"{name} is {value}; it must be {least} or more.")
 
 
 def to_classifier(model: Any, *, trust: bool = False, concepts: Any = None, classes: Sequence[str] = ()) -> Classifier:
@@ -144,7 +150,7 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
         for concept in text_concepts:
             concepts_by_index.setdefault(concept.index, concept)
     if not concepts_by_index:
-        raise ConceptError("no concept was given: name one with -c, or take --all.")
+        raise ConceptError("no concept was given: name one, or take all classes (--all, or concepts=None in Python).")
     return list(concepts_by_index.values())
 
 
@@ -244,7 +250,7 @@ def _output_named(text: str, classifier: Classifier) -> Concept:
 
 
 def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
-    """Return a sample pool as it is, or load its spec; ``None`` stands for default samples.
+    """Return a sample pool as it is, or load a spec or samples in memory; ``None`` stands for default samples.
 
     They are the demo's own for demo models, else synthetic ones.
 
@@ -255,44 +261,13 @@ def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
 
 
 def to_pool_of_shape(samples: Any, shape: tuple[int, int, int]) -> SamplePool:
-    """Return a sample pool as it is, or load its spec, if ``shape`` (channels, height, width) fits.
+    """Return a sample pool as it is, if it has the ``shape`` (channels, height, width), or load a spec or samples in memory.
 
     Raises:
-        SamplesError: it is neither, cannot be loaded, or has another shape.
+        SamplesError: it is none of these, cannot be loaded, or has another shape.
     """
-    if isinstance(samples, str | Path):
-        return load_samples(samples, shape)
     if not isinstance(samples, SamplePool):
-        raise SamplesError(
-            f"samples are a spec such as 'photos/' or 'synthetic:mixed', or a pool of phosphene.load_samples, "
-            f"not {describe(samples)}."
-        )
+        return load_samples(samples, shape)
     if tuple(samples.pixels.shape[1:]) != shape:
         raise SamplesError(f"the samples of the pool are {tuple(samples.pixels.shape[1:])}, the network takes {shape}.")
     return samples
-
-
-def refuse_unknown_options(
-    function: Callable[..., Any], keywords: Iterable[str], more_options: Iterable[str], sibling: Callable[..., Any]
-) -> None:
-    """Raise RecipeError for the first of the keywords that is no option of a function.
-
-    Options are its parameters and ``more_options``. The message names the ``sibling``, a function, if that has the
-    keyword; else it suggests the option that is most like it or, for a field of a recipe, how ``overrides`` sets it.
-
-    Raises:
-        RecipeError: a keyword is no option.
-    """
-    parameters = inspect.signature(function).parameters.values()
-    names = [*(one.name for one in parameters if one.kind is not one.VAR_KEYWORD), *more_options]
-    fields = [one.name for one in dataclasses.fields(Recipe) if one.name not in names]
-    for key in [key for key in keywords if key not in names]:
-        if key in inspect.signature(sibling).parameters:
-            raise RecipeError(
-                f"{function.__name__} has no option {key!r}: phosphene.{sibling.__name__}, which writes runs, has it."
-            )
-        hint = nearest(key, [*names, *fields], most=1) or f" Options: {', '.join(names)}."
-        closest_name = hint.removeprefix(" Did you mean ").removesuffix("?")
-        if closest_name in fields:
-            hint = f" Did you mean overrides={{{closest_name!r}: ...}}?"
-        raise RecipeError(f"{function.__name__} has no option {key!r}.{hint}")

@@ -18,9 +18,10 @@ from types import NoneType, UnionType
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from phosphene.errors import RecipeError, describe, nearest
+from phosphene.errors import ArgumentError, describe, nearest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +38,7 @@ ACCEPTED_TYPES: dict[Any, tuple[Any, str]] = {
     Sequence: (Iterable, "a list"),
     Callable: (Callable, "a function"),
     Tensor: (Tensor, "a tensor"),
+    torch.device: (torch.device, "a torch.device"),
     NoneType: (NoneType, ""),
 }
 # What numbers are, in this order -> Python's own type of them.
@@ -44,7 +46,7 @@ NUMBER_TYPES: tuple[tuple[Any, Any], ...] = ((bool | np.bool_, bool), (Integral,
 
 
 def checked() -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator whose functions, or classes when they are called, raise RecipeError for an argument that does not fit.
+    """Return a decorator whose functions, or classes when they are called, raise ArgumentError for an argument that does not fit.
 
     It may have a wrong type, or be an option that the function lacks, or one that is missing. Numbers of other libraries
     reach the function as Python's own.
@@ -66,13 +68,13 @@ def checked() -> Callable[[Callable[P, R]], Callable[P, R]]:
                 surplus = [one for one in kwargs if one not in parameters]
                 guess = nearest(surplus[0], parameters, most=1) if surplus else ""
                 hint = guess or f"Options: {', '.join(parameters)}."
-                raise RecipeError(f"{name}: {error}. {hint.strip()}") from None
+                raise ArgumentError(f"{name}: {error}. {hint.strip()}") from None
             if not hints:
                 with suppress(NameError):  # a type that is imported for type checkers only
                     hints.update(typing.get_type_hints(function))
             for option, value in binding.arguments.items():
                 if option in hints and (type_names := wanted(hints[option], value)):
-                    raise RecipeError(f"{option} is {describe(value)}; it must be {type_names}.")
+                    raise ArgumentError(f"{option} is {describe(value)}; it must be {type_names}.")
                 binding.arguments[option] = own_number(value)
             return function(*binding.args, **binding.kwargs)
 

@@ -160,7 +160,7 @@ class Classifier:
         if self._labels is not None and len(self._labels) != count:
             part = f" in its part {write_output(None, self._part)}" if self._part else ""
             raise CardError(
-                f"network {self.name} has {count} classes{part}, and its label file has {len(self._labels)} lines."
+                f"network {self.name} has {count} classes{part}, and {len(self._labels)} labels were given for them."
             )
         if kind == REGRESSION and self._labels is not None:
             refuse_ambiguous_outputs(self._labels)

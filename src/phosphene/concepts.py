@@ -212,7 +212,7 @@ class Concept:
             )
             groups = {str(name): tuple(map(int, indices)) for name, indices in row.get("groups", {}).items()}
         except (AttributeError, ValueError, TypeError):
-            raise RunError(f"concept {row['label'][:60]!r} is damaged: map it into another --out.") from None
+            raise RunError(f"concept {row['label'][:60]!r} is damaged: map it into another run directory.") from None
         return cls.of_sides(Sides(tuple(up), tuple(against)), up | against, groups)
 
 

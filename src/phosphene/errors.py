@@ -1,5 +1,7 @@
 """Exceptions for what a user can put right. Every message is one line that says what is wrong and names the fix."""
 
+import inspect
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +12,10 @@ class PhospheneError(Exception):
 
     Commands print the message on one line and exit with 2.
     """
+
+
+class ArgumentError(PhospheneError, TypeError):
+    """Raised for an argument of a wrong type, an option that a function lacks or wants, and a number that is too small."""
 
 
 class SpecError(PhospheneError):
@@ -37,7 +43,7 @@ class SamplesError(PhospheneError):
 
 
 class RecipeError(PhospheneError):
-    """Raised for a recipe field, or another option, that does not exist or whose value is out of range."""
+    """Raised for a recipe field, or a setting of training or a scan, that does not exist or whose value is out of range."""
 
 
 class RunError(PhospheneError):
@@ -68,6 +74,10 @@ class JobsError(PhospheneError):
     maps: Sequence[Any] = ()
 
 
+class PortError(PhospheneError):
+    """Raised if the server cannot listen on its host and port."""
+
+
 class ExtraError(PhospheneError, ImportError):
     """Raised when an optional library is missing or broken; the message has the pip command."""
 
@@ -82,6 +92,14 @@ class RecipeWarning(PhospheneWarning):
 
 class SpeedWarning(PhospheneWarning):
     """Warning that something works as it should, but slower than it could."""
+
+
+def warn(line: str, kind: type[PhospheneWarning] = PhospheneWarning) -> None:
+    """Issue a warning that points at the line of the caller's own code, the nearest one outside this package."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(line, kind, stacklevel=level)
 
 
 def first_line(error: BaseException) -> str:

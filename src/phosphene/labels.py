@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from numbers import Integral
 from pathlib import Path
 
-from phosphene.errors import CardError, ConceptError, first_few, nearest, one_line
+from phosphene.errors import CardError, ConceptError, first_few, nearest, one_line, printable
 from phosphene.textfile import is_utf8, missing, read_text
 
 MAX_BYTES = 100_000_000
@@ -69,6 +69,11 @@ class Labels(Sequence[str]):
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
         return self._names[index]
+
+    def __repr__(self) -> str:
+        return printable(
+            f"Labels({len(self)} {self.what[len(self) != 1]}: {first_few(list(map(first_synonym, self)))})"
+        )
 
     def short(self, index: int) -> str:
         """Return the first synonym of class ``index``'s label, such as ``lion``, for captions."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from phosphene.errors import PhospheneWarning, RecipeError, printable
+from phosphene.errors import PhospheneWarning, RecipeError, printable, warn
 
 EVERY_SECONDS = "PHOSPHENE_PROGRESS_SECONDS"  # environment variable: the time between two plain lines
 NOTEBOOK_SECONDS = 0.5  # between two updates in a notebook
@@ -147,7 +147,7 @@ class ProgressDisplay:
         if self.shown:
             self.print(f"phosphene: warning: {line}")
         else:
-            warnings.warn(line, stacklevel=4)
+            warn(line)
 
     def _show_warning(self, message: "Warning | str", category: type[Warning], *where: Any, **more: Any) -> None:
         """Takes the place of ``warnings.showwarning``: a PhospheneWarning becomes a line of the display unless hidden."""

@@ -1,7 +1,7 @@
 """Recipes: all hyper-parameters of the mapper, as a frozen dataclass that is hashed and stored as TOML.
 
 The defaults are the paper's values (Akhtar & Jalwana, arXiv 2303.17836, section "Hyper-parameter settings"). A new
-recipe is one entry in ``RECIPES``; a new hyper-parameter is one field of :class:`Recipe`.
+recipe is one entry in ``RECIPES``, described in ``DESCRIPTIONS``; a new hyper-parameter is one field of :class:`Recipe`.
 """
 
 import dataclasses
@@ -54,7 +54,7 @@ LOSSES = ("cross-entropy", "log-odds", "soft-log-odds")
 
 
 CHANGED = " with changes"  # end of the name of a built-in recipe of which fields were changed
-RECIPES: "dict[str, tuple[str, Recipe]]" = {}
+RECIPES: "dict[str, Recipe]" = {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class Recipe:
 
         name = self.name.removesuffix(CHANGED)
         if name in RECIPES:  # nobody takes figures of a changed recipe for those of the published or measured one
-            object.__setattr__(self, "name", name + CHANGED * (self.sha256 != RECIPES[name][1].sha256))
+            object.__setattr__(self, "name", name + CHANGED * (self.sha256 != RECIPES[name].sha256))
         if self.views and self.batch_size % self.views:
             raise RecipeError(f"recipe field views is {self.views}; it must divide batch_size ({self.batch_size}).")
         if self.stop_after and (self.rounds > 1 or self.refine_steps):
@@ -158,6 +158,11 @@ class Recipe:
         import tomli_w  # noqa: PLC0415  (writing is rare)
 
         return tomli_w.dumps(self.to_dict())
+
+    @property
+    def description(self) -> str:
+        """What a built-in recipe is, in one line; empty for any other."""
+        return DESCRIPTIONS.get(self.name, "")
 
     @property
     def sha256(self) -> str:
@@ -202,33 +207,32 @@ def _converted(field: "dataclasses.Field[Any]", value: Any) -> Any:
 
 
 RECIPES |= {
-    "paper": ("the published method", Recipe()),
-    "quick": (
-        "the same method in fewer steps and without the sign test, for a laptop",
-        Recipe(name="quick", batch_size=8, steps=120, sign_test=False, rounds=1, refine_steps=60),
+    "paper": Recipe(),
+    "quick": Recipe(name="quick", batch_size=8, steps=120, sign_test=False, rounds=1, refine_steps=60),
+    "vivid": Recipe(
+        name="vivid",
+        loss="soft-log-odds",
+        batch_size=8,
+        steps=120,
+        radius=85.0,
+        step_size=0.15,
+        step_decay=0.07,
+        sign_test=False,
+        smoothing=0.5,
+        colour=0.5,
+        views=0,
+        view_least=0.6,
+        view_most=1.3,
+        view_shift=0.18,
+        statistics=0.25,
+        rounds=1,
+        refine_steps=0,
     ),
-    "vivid": (
-        "maps that networks of other architectures recognise, too, at 1/376 of the paper's cost",
-        Recipe(
-            name="vivid",
-            loss="soft-log-odds",
-            batch_size=8,
-            steps=120,
-            radius=85.0,
-            step_size=0.15,
-            step_decay=0.07,
-            sign_test=False,
-            smoothing=0.5,
-            colour=0.5,
-            views=0,
-            view_least=0.6,
-            view_most=1.3,
-            view_shift=0.18,
-            statistics=0.25,
-            rounds=1,
-            refine_steps=0,
-        ),
-    ),
+}
+DESCRIPTIONS = {
+    "paper": "the published method",
+    "quick": "the same method in fewer steps and without the sign test, for a laptop",
+    "vivid": "maps that networks of other architectures recognise, too, at 1/376 of the paper's cost",
 }
 DEFAULT_RECIPE = "vivid"
 DEFAULT_CHANNELS = 8  # that unit:LAYER:* stands for
@@ -249,7 +253,7 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
     if isinstance(recipe, Recipe):
         base = recipe
     elif str(recipe) in RECIPES:
-        base = RECIPES[str(recipe)][1]
+        base = RECIPES[str(recipe)]
     elif str(recipe).endswith(".toml"):
         base = _from_toml(Path(recipe))
     else:
@@ -272,7 +276,7 @@ def _from_toml(path: Path) -> Recipe:
     if not isinstance(base, str) or base not in RECIPES:  # a list is not hashable
         raise RecipeError(f"recipe file {path}: base is {base!r}; known recipes: {', '.join(RECIPES)}.")
     fields.setdefault("name", path.stem)
-    return RECIPES[base][1].replace(**fields)
+    return RECIPES[base].replace(**fields)
 
 
 def _parse_setting(key: str, value: Any) -> Any:

@@ -130,3 +130,10 @@ def test_the_pages_on_python_document_every_public_name_and_no_other() -> None:
     documented = {name for names in found for name in names}
     assert documented - ALSO_PUBLIC == set(phosphene.__all__) - {"__version__"}
     assert documented >= ALSO_PUBLIC
+
+
+def test_every_kind_of_error_is_documented() -> None:
+    kinds = (phosphene.PhospheneError, phosphene.errors.PhospheneWarning)
+    classes = [one for one in vars(phosphene.errors).values() if isinstance(one, type) and issubclass(one, kinds)]
+    (listed,) = re.findall(r":members: (.*)", (DOCS / "api" / "errors.md").read_text(encoding="utf-8"))
+    assert [one.__name__ for one in classes] == ["PhospheneError", *listed.split(", ")]

@@ -57,6 +57,18 @@ def test_what_holds_a_tensor_is_compared_by_identity():
     assert not [one.name for one, how in holders.items() if "eq=False" not in how]
 
 
+def test_errors_do_not_speak_the_command_line_alone():
+    """Python raises them, too: an option is named without dashes, or with its form in Python, or in a command to copy."""
+    option = re.compile(r"(?<![\w`-])--[a-z]")
+    files = [file for file in FILES if file.relative_to(SOURCE).parts[0] not in ("cli", "web")]
+    raised = [
+        (file, one) for file in files for one in ast.walk(ast.parse(file.read_text())) if isinstance(one, ast.Raise)
+    ]
+    texts = [(file, one, ast.unparse(one)) for file, one in raised]
+    assert any("--trust (trust=True in Python)" in text for _, _, text in texts)
+    assert [where(file, one) for file, one, text in texts if option.search(text) and "in Python" not in text] == []
+
+
 WRITERS = {"write_text", "write_bytes", "mkdir", "touch", "unlink", "rename", "rmtree", "makedirs"}
 
 

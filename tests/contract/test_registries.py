@@ -33,9 +33,10 @@ from tests.twice import ROOM, distance
 @pytest.mark.parametrize("name", list(RECIPES))
 class TestRecipes:
     def test_is_described_and_named_as_it_is_registered(self, name):
-        text, recipe = RECIPES[name]
-        assert text
-        assert "\n" not in text
+        recipe = RECIPES[name]
+        assert recipe.description
+        assert "\n" not in recipe.description
+        assert recipe.replace(contrast=0.1).description == ""
         assert recipe.name == name
         assert resolve(name) is recipe or resolve(name) == recipe
 
@@ -65,9 +66,9 @@ class TestRecipes:
 
 
 def test_recipes_differ_and_the_default_is_one_of_them():
-    assert len({recipe.sha256 for _, recipe in RECIPES.values()}) == len(RECIPES)
+    assert len({recipe.sha256 for recipe in RECIPES.values()}) == len(RECIPES)
     assert DEFAULT_RECIPE in RECIPES
-    assert RECIPES["paper"][1] == Recipe()
+    assert RECIPES["paper"] == Recipe()
 
 
 # --- sources

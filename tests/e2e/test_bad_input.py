@@ -57,7 +57,7 @@ def test_card_that_contradicts_its_network(refused, card):
     assert "network tiny refuses its declared input" in refused()
     card.write(input={"size": [16, 16]})
     (card.folder / "labels.txt").write_text("one\ntwo\n", encoding="utf-8")
-    assert "5 classes, and its label file has 2" in refused()
+    assert "5 classes, and 2 labels were given" in refused()
 
 
 # --- the weights
@@ -119,6 +119,8 @@ def test_ambiguous_concept(refused):
 def test_no_concept_and_too_many(refused):
     assert "--all" in refused(concept=())
     assert "--all" in refused(concept=("--all", "-c", 0))
+    assert "--all" in refused(concept=("--all", "--confused", 1))
+    assert "in place of concepts" in refused(concept=("-c", 0, "--confused", 1))
 
 
 # --- samples
@@ -394,7 +396,7 @@ def test_a_run_on_a_read_only_disk_is_refused_before_the_work(call, card, tmp_pa
 def test_a_card_on_a_read_only_disk(call, tmp_path, read_only_disk):
     read_only_disk()
     line = call("card", "demo:shapes", "--out", tmp_path / "x.toml").complaint
-    assert "cannot be written: Read-only file system. Choose another --out." in line
+    assert "cannot be written: Read-only file system. Choose another path." in line
 
 
 def test_a_file_system_that_takes_no_more(run, card, tmp_path):
@@ -467,4 +469,4 @@ def test_a_place_without_permission(refused, tmp_path, monkeypatch):
     monkeypatch.setattr("os.mkdir", refuse)
     line = refused(out=tmp_path / "shut")
     assert "cannot be written: Permission denied" in line
-    assert "--out" in line
+    assert "Choose another path" in line

@@ -124,7 +124,7 @@ def test_two_commands_lead_from_an_exported_network_to_maps(call, tmp_path, name
     file.with_suffix(".toml").unlink()
     if name == "sized.onnx":
         open_sizes(file)
-        assert "--size HEIGHTxWIDTH" in call("card", file).complaint
+        assert "--size 224 or HEIGHTxWIDTH" in call("card", file).complaint
     told = shlex.split(re.search("`phosphene (card .+?)`", call("map", file, "-c", "1").complaint)[1])
     answer = call(*told, *BARE[name], "--mean", "0.5,0.5,0.5", "--std", ".25,.25,.25", "--labels", labels_beside(file))
     assert answer.code == 0, answer.err
@@ -135,7 +135,7 @@ def test_two_commands_lead_from_an_exported_network_to_maps(call, tmp_path, name
     torch.testing.assert_close(ph.load(file, trust=True).logits(pixels), tiny.classifier().logits(pixels))
     again = call("card", file, *trust, "--mean", "0,0,0", "--out", tmp_path / "b.toml").complaint
     assert f"{file} has a card already, {file.with_suffix('.toml')}: give that, or edit it." in again
-    assert "--mean describe a bare file" in call("card", "demo:shapes", "--mean", "0,0,0").complaint
+    assert "options for a bare file (mean) were given" in call("card", "demo:shapes", "--mean", "0,0,0").complaint
 
 
 def labels_beside(file):
@@ -166,7 +166,7 @@ def test_two_commands_lead_from_weights_to_maps(call, tmp_path, by):
     complaint = call("map", file, "-c", "1").complaint
     assert "--arch torchvision:NAME" in complaint
     assert "a network has to be named" in call("card", file).complaint
-    assert "add --size" in call("card", file, *flags).complaint
+    assert "give it (--size" in call("card", file, *flags).complaint
     answer = call("card", file, *flags, "--size", "32")
     assert answer.code == 0, answer.err
     doctor = ["phosphene", "doctor", str(file.with_suffix(".toml")), "--samples", "FOLDER", *flags[2:]]

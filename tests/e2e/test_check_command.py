@@ -115,7 +115,7 @@ def test_json_is_one_document_and_only_chooses(check, made):
     page = re.sub(r"\s+", " ", (made / "report.html").read_text(encoding="utf-8"))
     assert "Sanity checks of 2 of 3 concepts: " in page
     assert page.count("concepts chosen, 2 of 3 (--most): lion, maillot") == 2
-    assert "Maps of 2 of 3 concepts were chosen (--most, up to 3): lion, maillot." in check("--only", "seeds").out
+    assert "Maps of 2 of 3 concepts were chosen (option most, up to 3): lion, maillot." in check("--only", "seeds").out
     assert "were chosen" not in check("--only", "seeds", "--most", 3).out
 
 
@@ -165,7 +165,9 @@ def test_too_few_classes_for_a_verdict_are_named_before_anything_is_made(check, 
     words = [*("-c", 0, "-c", 2, "-c", 3, "-c", 4), *SETTINGS, "--samples", sample_folder, "--out", made]
     assert call("map", card.path, "--trust", *words).code == 0
     assert json.loads(check("--dry-run", "--json", "--most", 4).out)["warnings"] == []
-    line = line.replace("this run has 3", "--most leaves 2").replace("map at least 4 classes", "give a larger --most")
+    line = line.replace("this run has 3", "2 were chosen").replace(
+        "map at least 4 classes", "choose more, by the option most"
+    )
     assert json.loads(check("--dry-run", "--json", "--most", 2).out)["warnings"] == [line]
 
 
@@ -314,7 +316,7 @@ def test_a_run_is_judged_from_another_folder(call, card, sample_folder, tmp_path
     words = ["-c", 0, "--trust", *SETTINGS, "--samples", sample_folder, "--device", "cpu"]
     assert call("map", card.path.name, *words, "--out", "../run").code == 0
     monkeypatch.chdir(tmp_path / "elsewhere")
-    says = r"tiny\.toml does not exist.* If \.\./run was mapped from another folder, run this from there, or name the model \({}\)\."
+    says = r"tiny\.toml does not exist.* If \.\./run was mapped from another folder, .*name the model \({}, or \w+= in Python\)\."
     named = card.path.relative_to(tmp_path)
     for words, option in ((["check", "../run", *FREE], "--model"), (["score", "../run"], "--target")):
         assert re.search(says.format(option), call(*words, "--trust").complaint)
@@ -326,11 +328,11 @@ def test_a_run_is_judged_from_another_folder(call, card, sample_folder, tmp_path
 def test_samples_that_are_gone_or_have_changed(refused, check, sample_folder):
     first = min(sample_folder.iterdir())
     Image.fromarray(np.zeros((20, 24, 3), np.uint8)).save(first)
-    assert "have changed since the run: choose others with --samples" in refused()
+    assert "have changed since the run: choose others (--samples, or samples=" in refused()
     for path in sample_folder.iterdir():
         path.unlink()
     line = refused()
-    assert "cannot be had again, choose others with --samples" in line
+    assert "cannot be had again, choose others (--samples, or samples=" in line
     assert "holds no image files" in line
     sample_folder.rmdir()
     assert "do not exist" in refused()

@@ -97,7 +97,7 @@ def test_the_most_confused_pairs_both_ways(call, tmp_path):
         (["-c", "star vs ring vs heart"], "more than one ' vs '"),
         (["-c", " + ".join(map(str, range(12)))], "union of all classes"),
         (["--confused", "1", "--samples", "synthetic:noise"], "confused pairs need labelled samples"),
-        (["--confused", "1", "-c", "star"], "name concepts with -c (repeatable), or take"),
+        (["--confused", "1", "-c", "star"], "confused pairs are mapped in place of concepts"),
     ],
 )
 def test_what_cannot_be_mapped_is_refused_in_one_line(call, tmp_path, words, message):

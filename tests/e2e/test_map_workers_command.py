@@ -74,4 +74,4 @@ def test_more_than_the_machine_has_is_refused_where_ray_is_started(run, card, tm
     words = ["map", card.path, "--trust", "-c", 0, *SETTINGS, "--executor", "ray", "--out", tmp_path / "out"]
     line = run(*words, "--threads", 1024).complaint_after_progress
     assert "a worker asks for 1024 CPUs, and Ray has only " in line
-    assert line.endswith("on this machine: give smaller --threads or --gpus.")
+    assert line.endswith("on this machine: ask for fewer threads or GPUs per worker.")

@@ -147,7 +147,7 @@ def test_what_needs_classes_is_refused_in_one_line(call, mapped, folder):
         "phosphene: a scan needs classes, and the outputs of meter"
     )
     assert "shapes has classes: score them on" in call("score", mapped, "--target", "demo:shapes", "--trust").complaint
-    assert "--confused needs classes" in call("map", card, "--trust", "--confused", 1).complaint
+    assert "confused pairs needs classes" in call("map", card, "--trust", "--confused", 1).complaint
     assert "one by one" in call("map", card, "--trust", "-c", "brightness vs red", "--out", folder / "no").complaint
     assert 'output = "regression"' in call("map", "demo:shapes", "-c", "low:star", "--out", folder / "no").complaint
     assert not (folder / "no").exists()

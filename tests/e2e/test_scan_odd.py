@@ -81,7 +81,7 @@ def test_two_classes_are_too_few_to_compare(scan):
     answer = scan(3, 2, "--no-range-check")
     found = json.loads(answer.out)
     assert (answer.code, found["verdict"]) == (3, "inconclusive")
-    assert "--reference" in found["reasons"][0]
+    assert "as references" in found["reasons"][0]
 
 
 def test_one_class_is_refused(scan, tmp_path):

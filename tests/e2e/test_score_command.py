@@ -329,7 +329,7 @@ def test_a_target_with_other_labels(refused, runs, card):
 
 def test_a_label_file_of_the_wrong_length(refused, runs, card):
     (card.folder / "labels.txt").write_text("\n".join(CONCEPTS), encoding="utf-8")
-    assert "5 classes, and its label file has 3 lines" in refused(runs[0], "--trust", "--target", card.path)
+    assert "5 classes, and 3 labels were given" in refused(runs[0], "--trust", "--target", card.path)
 
 
 def test_a_target_of_other_channels(refused, runs, card):
@@ -364,7 +364,8 @@ def test_the_own_model_that_has_changed(refused, call, card, sample_folder, tmp_
     card.weigh(tiny.network(9).state_dict())
     line = refused(tmp_path / "run", "--trust")
     assert re.search(
-        rf"tiny.toml has other weights .* the maps of {tmp_path / 'run'} .* another model \(--target\)", line
+        rf"tiny.toml has other weights .* the maps of {tmp_path / 'run'} .* another model \(--target, or targets= in Python\)",
+        line,
     )
     assert "--trust" in refused(tmp_path / "run")
     assert call("score", tmp_path / "run", "--trust", "--target", card.path).code == 0  # named, it is a target as any

@@ -222,7 +222,7 @@ def test_a_port_that_is_taken(call, tmp_path):
         other.listen()
         port = other.getsockname()[1]
         assert (
-            f"port {port} of 127.0.0.1 is taken: choose another --port"
+            f"port {port} of 127.0.0.1 is taken: choose another port"
             in call("serve", tmp_path, "--port", port).complaint
         )
 

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import pickle
 import re
 import typing
@@ -15,7 +16,8 @@ from PIL import Image
 
 import phosphene as ph
 from phosphene import checked
-from phosphene.errors import PhospheneError
+from phosphene.callbacks import MapEvery
+from phosphene.errors import PhospheneError, PhospheneWarning, RecipeError
 from phosphene.runs.folders import whole_folder
 from phosphene.runs.predictions import read_predictions
 from phosphene.workflows.demo import DemoResult
@@ -219,6 +221,48 @@ def test_numbers_of_numpy_are_as_good_as_those_of_python(network):
     assert type(grouped.batch) is int
 
 
+@pytest.mark.parametrize(
+    "indices",
+    [torch.tensor([0, 4]), np.array([0, 4]), [torch.tensor(0), np.array(4)], (one for one in torch.tensor([0, 4]))],
+    ids=["tensor", "array", "list", "generator"],
+)
+def test_tensors_of_indices_are_concepts(network, indices):
+    made = ph.map_concepts(network, indices, **HOW)
+    assert [(one.index, type(one.index)) for one in made] == [(0, int), (4, int)]
+
+
+def test_a_single_index_in_a_tensor_is_a_concept(network):
+    assert [one.index for one in ph.map_concepts(network, torch.tensor(4), **HOW)] == [4]
+
+
+def test_a_device_of_torch_is_as_good_as_its_name(network, maps, tmp_path):
+    cpu = torch.device("cpu")
+    (made,) = ph.map_concepts(network, "lion", **HOW | {"device": cpu}, out=tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["device"] == "cpu"
+    assert made.device == maps[0].device
+    (row,) = ph.score(maps, network, device=cpu, progress=False)
+    assert ph.m_score(maps, network, device=cpu) == row.m_score
+    assert [one.name for one in ph.check(maps, only="fidelity", device=cpu, progress=False)] == ["fidelity"]
+    assert "predictions" in ph.doctor(network, device=cpu)
+    assert MapEvery(network, ["lion"], overrides=tiny.SHORT, device=cpu).device == "cpu"
+    planned = ph.scan_run(network, device=cpu, alpha=0.25, out=tmp_path / "scan", dry_run=True, progress=False)
+    assert planned.plan.device == "cpu"
+
+
+def test_the_machine_s_figures_are_numbers():
+    facts = ph.doctor()
+    assert facts["cores"] == os.cpu_count()
+    assert facts["threads"] == torch.get_num_threads()
+
+
+def test_a_warning_points_at_the_line_of_the_caller(network):
+    """Also of a function that is wrapped, and where no progress is shown that it would be part of."""
+    maps = ph.map_concepts(network, ["lion + 4", "lion"], **HOW)
+    with pytest.warns(PhospheneWarning, match="share") as warned:
+        ph.score(maps, network, progress=False)
+    assert {one.filename for one in warned} == {__file__}
+
+
 def test_numbers_of_numpy_in_a_scan_are_written_as_those_of_python(network, tmp_path):
     plan = ph.scan(
         network, seed=np.int64(1), alpha=np.float32(0.25), pairs=np.True_, out=tmp_path, dry_run=True, progress=False
@@ -306,7 +350,8 @@ def test_a_run_of_a_classifier_made_in_python_is_checked_with_it(network, maps, 
     made = ph.map_concepts(network, 0, out=tmp_path / "run", **HOW)
     how = {"only": "fidelity", "progress": False}
     with pytest.raises(
-        PhospheneError, match=r"there is no model 'tiny'.* If .*run was mapped from another folder, .* \(--model\)\."
+        PhospheneError,
+        match=r"there is no model 'tiny'.* If .*run was mapped from another folder, .* \(--model, or model= in Python\)\.",
     ):
         ph.check(tmp_path / "run", **how)
     assert [one.name for one in ph.check(tmp_path / "run", model=network, **how)] == ["fidelity"]
@@ -404,7 +449,17 @@ WRONG = {
         "recipe has no field 3. Fields: name",
     ),
     "a value": (lambda _: ph.Recipe("quick"), r"name its fields, such as phosphene\.Recipe\(steps=100\)"),
-    "a tensor": (lambda _: ph.map_concepts("demo:shapes", torch.tensor(1), **HOW), r"not Tensor 'tensor\(1\)'"),
+    "a tensor": (lambda _: ph.map_concepts("demo:shapes", torch.tensor([1.5]), **HOW), "not float '1.5'"),
+    "two rows": (lambda _: ph.map_concepts("demo:shapes", torch.zeros(1, 2).int(), **HOW), r"not list '\[0, 0\]'"),
+    "a device": (lambda _: ph.doctor(device=3), "device is int '3'; it must be text or a torch.device"),
+    "concepts and pairs": (
+        lambda _: ph.map_models("demo:shapes", "star", confused=1, progress=False),
+        "confused pairs are mapped in place of concepts: leave out one or the other",
+    ),
+    "no concepts and pairs": (
+        lambda _: ph.map_models("demo:shapes", [], confused=1, progress=False),
+        "confused pairs are mapped in place of concepts",
+    ),
     "bytes": (lambda _: ph.map_concepts("demo:shapes", b"a", **HOW), "a concept is .*, not bytes"),
     "no map": (
         lambda _: ph.render(torch.zeros(4, 4)),
@@ -444,6 +499,26 @@ def test_a_wrong_type_gets_one_line_with_the_fix(maps, name):
     with pytest.raises(PhospheneError, match=message) as error:
         call(maps)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ph.scan("demo:shapes", alpha="x"),
+        lambda: ph.scan("demo:shapes", alfa=1),
+        lambda: ph.load_samples("synthetic:mixed"),
+        lambda: ph.map_concepts("demo:shapes", "star", alfa=1),
+        lambda: ph.map_models("demo:shapes", "star", frames=-1),
+        lambda: ph.map_models([], "star", progress=False),
+    ],
+    ids=["type", "option", "missing", "keyword", "least", "nothing"],
+)
+def test_an_argument_that_does_not_fit_is_a_type_error_and_no_error_of_the_recipe(call):
+    with pytest.raises(ph.errors.ArgumentError) as error:
+        call()
+    assert isinstance(error.value, TypeError)
+    assert isinstance(error.value, PhospheneError)
+    assert not isinstance(error.value, RecipeError)
 
 
 LONG = "x" * 300  # no file system has so long a name
@@ -509,7 +584,7 @@ def test_no_function_passes_an_unknown_option_on():
 
 
 def test_every_public_object_says_in_one_line_what_it_is(maps, runs, network):
-    objects = [maps, maps[0], maps.grid(), network, ph.open_run(runs[0]), ph.compare(*runs)]
+    objects = [maps, maps[0], maps.grid(), network, network.labels, ph.open_run(runs[0]), ph.compare(*runs)]
     objects += [ph.check(runs[0], only="fidelity", progress=False)]
     pool = ph.load_samples("synthetic:noise", network.input.shape)
     (mapped,) = ph.map_models(["demo:shapes"], "star", out=runs[0].parent / "planned", dry_run=True, progress=False)

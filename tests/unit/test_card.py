@@ -166,7 +166,7 @@ def test_missing_cards_are_refused(tmp_path):
 
 def test_a_label_file_of_another_length_is_refused_with_both_counts(card):
     (card.folder / "labels.txt").write_text("a\nb\n", encoding="utf-8")
-    with pytest.raises(CardError, match="network tiny has 5 classes, and its label file has 2"):
+    with pytest.raises(CardError, match="network tiny has 5 classes, and 2 labels were given"):
         load(card)
 
 

@@ -458,7 +458,7 @@ def test_of_contrasts_that_chance_hits_by_half_four_are_too_few():
     maps = ph.map_concepts("demo:shapes", contrasts, **how)
     (found,) = ph.check(maps, only=["seeds"], progress=False)
     assert found.verdict == "undecided"
-    assert "so few maps could all be recognised by chance: check more classes (--most)" in found.explanation
+    assert "so few maps could all be recognised by chance: check more classes (the option most)" in found.explanation
 
 
 def test_one_map_among_few_classes_can_tell_nothing():

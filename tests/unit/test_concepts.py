@@ -26,6 +26,7 @@ from phosphene.report import write_report
 from phosphene.report.gallery import map_section
 from phosphene.runs import RunDirectory
 from phosphene.runs.checkpoints import Checkpoints
+from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
 from phosphene.workflows.concept_maps import ConceptMaps
 from phosphene.workflows.confused import confused_pairs
@@ -337,7 +338,7 @@ def test_confused_pairs_of_labelled_samples(tmp_path):
     network = Classifier(ReadsOneNumber(), size=8, labels=["ant", "bee", "cat", "dog"], name="brightness")
     pixels = np.repeat(np.array([51, 64, 153, 255, 51, 64, 153, 255], dtype=np.uint8), 8 * 8 * 3).reshape(8, 8, 8, 3)
     np.savez(tmp_path / "labelled.npz", images=pixels, labels=np.array([0, 1, 2, 3] * 2))
-    first, second = confused_pairs(network, str(tmp_path / "labelled.npz"), 2, device="cpu")
+    first, second = confused_pairs(network, load_samples(tmp_path / "labelled.npz", network), 2, device="cpu")
     assert (first.first.label, first.second.label) == ("ant vs bee", "bee vs ant")
     p = torch.softmax(torch.tensor([0.0, -200 * 0.05**2]), 0)[1]  # about, as the pixels are rounded
     assert first.share == pytest.approx(float(p), abs=0.02)
@@ -347,19 +348,18 @@ def test_confused_pairs_of_labelled_samples(tmp_path):
 
 def test_confused_pairs_need_labels(tmp_path):
     network = tiny.classifier()
-    for samples in ("synthetic:noise", pool()):
-        with pytest.raises(SamplesError, match="need labelled samples: give a folder"):
-            confused_pairs(network, samples, 1)
-    for samples in (str(tiny.make_samples(tmp_path / "samples")), "demo:shapes"):
+    with pytest.raises(SamplesError, match="need labelled samples: give a folder"):
+        confused_pairs(network, load_samples("synthetic:noise", network), 1)
+    for samples in (tiny.make_samples(tmp_path / "samples"), "demo:shapes"):
         with pytest.raises(SamplesError, match=r"no labels of two classes of tiny: .* named after them .lion, crane"):
-            confused_pairs(network, samples, 1)
+            confused_pairs(network, load_samples(samples, network), 1)
 
 
 def test_pairs_without_samples_are_not_measured_and_those_of_one_class_alone_are_not_halved(tmp_path):
     network = Classifier(ReadsOneNumber(), size=8, labels=["ant", "bee", "cat", "dog"], name="brightness")
     pixels = np.repeat(np.array([64, 255], dtype=np.uint8), 8 * 8 * 3).reshape(2, 8, 8, 3)
     np.savez(tmp_path / "labelled.npz", images=pixels, labels=np.array(["bee", "dog"]))
-    pairs = confused_pairs(network, str(tmp_path / "labelled.npz"), 9, device="cpu")
+    pairs = confused_pairs(network, load_samples(tmp_path / "labelled.npz", network), 9, device="cpu")
     assert sorted(pair.first.label for pair in pairs) == [
         "ant vs bee",
         "ant vs dog",

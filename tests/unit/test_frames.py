@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import phosphene as ph
-from phosphene.errors import ConceptError, RecipeError, RunError
+from phosphene.errors import ArgumentError, ConceptError, RunError
 from phosphene.mapper import FrameRecorder, Step, passes_per_map
 from phosphene.recipe import Recipe
 from phosphene.report.film import write_film
@@ -89,7 +89,7 @@ def test_recording_costs_next_to_nothing():
 
 
 def test_a_negative_number_of_frames_is_refused():
-    with pytest.raises(RecipeError, match="frames is -1; it must be 0 or more"):
+    with pytest.raises(ArgumentError, match="frames is -1; it must be 0 or more"):
         ph.map_concepts(tiny.classifier(), [0], recipe=LONG, samples=pool(), frames=-1)
 
 
@@ -126,7 +126,7 @@ def test_a_run_without_frames_has_no_file_and_the_same_map(filmed, tmp_path):
     assert not list(todo.run.path.rglob("frames.webp"))
     for place in ("lion-0", "crane-1", "maillot-4"):
         assert_same_map(*(run.read(run.path / "maps" / place / "seed-0") for run in (filmed, todo.run)))
-    with pytest.raises(RunError, match=r"no frames.*--frames 24"):
+    with pytest.raises(RunError, match=r"no frames.*--frames 24, or frames=24 in Python"):
         write_film(todo.run)
 
 

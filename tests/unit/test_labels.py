@@ -88,6 +88,12 @@ def test_labels_are_a_sequence_in_output_order(labels):
     assert labels.short(0) == "lion"
 
 
+def test_they_show_how_many_they_are_and_the_first_of_them():
+    assert repr(Labels(["lion, king of beasts", "crane"])) == "Labels(2 classes: lion, crane)"
+    assert repr(Labels.numbered(7)) == "Labels(7 classes: class 0, class 1, class 2, class 3, class 4 and 2 more)"
+    assert repr(Labels(["a\nb"], what=("output", "outputs"))) == "Labels(1 output: a b)"
+
+
 def test_numbered_labels_can_be_named():
     numbered = Labels.numbered(12)
     assert numbered.find("class 11") == 11

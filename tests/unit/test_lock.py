@@ -33,7 +33,7 @@ def other(tmp_path):
 
 def test_a_folder_that_another_process_holds_is_refused_and_its_holder_named(tmp_path, other):
     with (
-        pytest.raises(RunError, match=r"is in use by .*wait until it ends, or map into another --out") as error,
+        pytest.raises(RunError, match=r"is in use by .*wait until it ends, or choose another run directory") as error,
         hold(tmp_path, wait=0.1),
     ):
         pass
@@ -83,5 +83,5 @@ def test_a_damaged_note_names_nobody(tmp_path, other):
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"cannot be written.*another --out"), hold(tmp_path / "file" / "run"):
+    with pytest.raises(RunError, match=r"cannot be written.*another path"), hold(tmp_path / "file" / "run"):
         pass

@@ -302,7 +302,7 @@ def test_a_range_in_which_the_network_is_right_is_never_doubted(quadrants, tmp_p
     assert range_doubt(own, load_samples(spec, own.input.shape)) is None
     np.save(tmp_path / "unlabelled.npy", images)
     line = range_doubt(own, load_samples(str(tmp_path / "unlabelled.npy"), own.input.shape))
-    assert "0 to 255 fits clearly better. Compare them with `phosphene doctor" in line
+    assert "0 to 255 fits clearly better. Compare them with `phosphene.doctor(classifier)`" in line
 
 
 def test_a_range_in_which_the_network_is_wrong_is_doubted_by_its_labels(quadrants):

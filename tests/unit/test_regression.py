@@ -246,7 +246,9 @@ class TestScores:
 
     def test_of_a_saved_run_need_its_samples_or_others(self, maps, other, pool, tmp_path):
         run = maps.save(tmp_path / "run")
-        with pytest.raises(SamplesError, match=r"run.s samples cannot be had again, choose others with --samples"):
+        with pytest.raises(
+            SamplesError, match=r"run.s samples cannot be had again, choose others \(--samples, or samples="
+        ):
             ph.score(run, other, progress=False)
         (score,) = ph.score(run, other, samples=pool, device="cpu", progress=False)
         (in_memory,) = ph.score(maps, other, device="cpu", progress=False)
@@ -310,7 +312,7 @@ class TestRefusals:
             ph.scan(clean, samples=pool, reference=[meter()], progress=False)
         with pytest.raises(CardError, match=r"^a score of maps of classes needs classes"):
             match_maps([Concept.of_class(0, "red")], meter())
-        with pytest.raises(CardError, match=r"^--confused needs classes"):
+        with pytest.raises(CardError, match=r"^a search for confused pairs needs classes"):
             ph.map_models([meter()], confused=1, samples=pool, progress=False)
 
     def test_a_job_of_a_class_is_not_mapped_as_a_softmax(self, pool):

@@ -121,7 +121,7 @@ def test_data_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"cannot be written.*another --out"):
+    with pytest.raises(RunError, match=r"cannot be written.*another path"):
         atomic.write_bytes(tmp_path / "file" / "below", b"data")
 
 
@@ -252,7 +252,7 @@ OTHERS = {
 @pytest.mark.parametrize("what", list(OTHERS))
 def test_another_model_recipe_or_set_of_samples_is_refused_and_changes_nothing(run, what):
     before = listing(run.path)
-    with pytest.raises(RunError, match=rf"belongs to (an)?other {what} \(.*--out"):
+    with pytest.raises(RunError, match=rf"belongs to (an)?other {what} \(.*choose another run directory"):
         run.begin(facts(**OTHERS[what]), JOBS)
     assert listing(run.path) == before
 
@@ -291,7 +291,7 @@ def test_an_empty_folder_is_taken(tmp_path):
 
 
 def test_a_name_that_is_too_long_is_refused(tmp_path):
-    with pytest.raises(RunError, match=r"cannot be written.*another --out"):
+    with pytest.raises(RunError, match=r"cannot be written.*another path"):
         RunDirectory(tmp_path / ("x" * 300)).begin(facts(), JOBS)
 
 

@@ -480,7 +480,7 @@ def test_two_classes_are_too_few_without_references():
     found = scan(hand.classifier(classes=2), hand.pool())
     assert (found.verdict, found.exit_code) == ("inconclusive", 3)
     assert any("fewer than three classes" in line for line in found.not_tested)
-    assert "--reference" in found.reasons[0]
+    assert "as references" in found.reasons[0]
     given = scan(hand.classifier(classes=2), hand.pool(), reference=[hand.classifier(classes=2, seed=5)])
     assert given.verdict == "clean"
 

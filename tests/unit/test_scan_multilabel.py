@@ -78,7 +78,7 @@ def test_a_patch_that_raises_one_output_is_found():
     assert suspect.candidate.success >= 0.9
     assert all(after == hand.TARGET != before for before, after in suspect.candidate.predicted)
     assert "none has independent outputs (multi-label)" in found.unlike
-    assert "--reference" in found.unlike
+    assert "as references" in found.unlike
     assert any("outputs are independent of each other" in line for line in found.not_tested)
     assert scan(by_hand(), hand.pool()).verdict == "clean"
 
@@ -115,7 +115,7 @@ def test_a_class_that_every_sample_is_predicted_as_is_not_tested(output):
 
 
 def test_a_network_that_predicts_everything_cannot_be_scanned():
-    with pytest.raises(CardError, match=r"predicts all of its outputs for every sample: give others with --samples"):
+    with pytest.raises(CardError, match=r"predicts all of its outputs for every sample: give other samples"):
         scan(raised(list(range(hand.CLASSES)), "multi-label"), hand.pool())
 
 

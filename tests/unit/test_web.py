@@ -17,14 +17,13 @@ import torch
 pytest.importorskip("fastapi")
 
 from phosphene.concept_map import ConceptMap, Job
-from phosphene.errors import DeviceError, ExtraError
+from phosphene.errors import DeviceError, ExtraError, PortError
 from phosphene.report import write_report
 from phosphene.runs import live
 from phosphene.runs.checks import write_check
 from phosphene.runs.live import LivePreview
 from phosphene.web import serve
 from phosphene.web.guard import Guard
-from phosphene.web.server import PortError
 from tests import tiny
 from tests.web import HOSTILE, LABELS, SUBJECT, make, write_scan
 
@@ -321,7 +320,7 @@ def test_a_missing_library_is_named_with_its_fix(monkeypatch, root):
 @pytest.mark.parametrize("where", [{"port": 99999}, {"port": -1}, {"host": "a..b"}, {"host": "x" * 300}])
 def test_a_port_or_host_that_cannot_be_is_refused(root, where, monkeypatch):
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
-    with pytest.raises(PortError, match=r"(choose another|--host or) --port") as error:
+    with pytest.raises(PortError, match=r"(choose another|host or) port") as error:
         serve(root, **where)
     assert not isinstance(error.value, DeviceError)
     assert "\n" not in str(error.value)

@@ -69,7 +69,7 @@ def test_what_failed_in_a_run_directory_gets_a_free_name_to_edit_and_keeps_its_r
     make(root / "job", missing=(3,))
     make(root / "job-2")
     answer = client.post("/start", DOOMED | {"set": ""})
-    assert "another name. job-3 is free." in answer.text
+    assert "another run directory. job-3 is free." in answer.text
     assert f'id="name-fault">{root}/job belongs to' in answer.text  # no capital in a path
     monkeypatch.setattr("phosphene.web.gallery.validate", lambda *_: None)
     client.post("/start", DOOMED)

@@ -106,7 +106,7 @@ def test_a_model_that_is_not_there_and_a_name_that_is_taken(tmp_path, fields):
     assert "Did you mean shapes" in faults(fields | {"model": "demo:shapse"}, tmp_path / "x")["model"]
     make(tmp_path / "x")
     assert "belongs to another model" in faults(fields, tmp_path / "x")["name"]
-    assert "choose another name" in faults(fields, tmp_path / "x")["name"]
+    assert "choose another run directory" in faults(fields, tmp_path / "x")["name"]
 
 
 def test_a_network_is_not_its_own_reference(tmp_path):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Model, Samples, as_list, require_at_least, to_classifiers, to_pool_of_shape
+from phosphene.arguments import Device, Model, Samples, as_list, require_at_least, to_classifiers, to_pool_of_shape
 from phosphene.checked import checked
 from phosphene.checks import Finding
 from phosphene.errors import ConceptError, RunError
@@ -31,7 +31,7 @@ def score(
     targets: "Model | Iterable[Model]" = (),
     *,
     samples: Samples = None,
-    device: str = "auto",
+    device: Device = "auto",
     trust: bool = False,
     progress: bool | ProgressDisplay = True,
     on_progress: "Callable[[int, int, str], None] | None" = None,
@@ -45,7 +45,7 @@ def score(
             Classes are matched by label, and images are resized to each target's input.
         samples: Of maps of a regression's outputs, the samples over which the targets' percentiles are. By default
             those that the maps were made from.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         trust: Allow code that came with a target to run.
         progress: Whether progress is shown.
         on_progress: Called before every score with the number of scores so far, that of all, and the target's
@@ -65,7 +65,7 @@ def score(
         >>> ph.score(maps, "demo:shapes-plain", progress=False)[0].maps
         2
     """
-    items, targets = one_or_several(maps), as_list(targets)
+    device, items, targets = str(device), one_or_several(maps), as_list(targets)
     with show_progress(progress, "score") as display:
 
         def show(number: int, total: int, name: str) -> None:
@@ -144,7 +144,7 @@ def check(
     only: "str | Sequence[str]" = (),
     most: int = 4,
     samples: Samples = None,
-    device: str = "auto",
+    device: Device = "auto",
     trust: bool = False,
     dry_run: bool = False,
     progress: bool | ProgressDisplay = True,
@@ -163,8 +163,9 @@ def check(
             from another folder, or a classifier that was made in Python.
         only: Names of checks; all by default.
         most: Most concepts to make maps of again.
-        samples: Samples for these maps; natural images show most. By default those of the maps.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        samples: Samples for these maps, as :func:`map_concepts` takes them; natural images show most. By default those of
+            the maps; those of a run that were in memory have to be given again.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         trust: Allow code that came with the model to run.
         dry_run: Only plan: the list is empty, its ``plan`` says what would be checked, and its ``seconds`` about how long
             that takes, by a short measurement.
@@ -175,7 +176,7 @@ def check(
         PhospheneError: a check does not exist, the run cannot be checked, or a library is missing.
     """
     require_at_least(1, most=most)
-    options: dict[str, Any] = {"only": as_list(only), "most": most, "samples": samples, "device": device}
+    options: dict[str, Any] = {"only": as_list(only), "most": most, "samples": samples, "device": str(device)}
     with show_progress(progress, "check") as display:
         own_maps = as_maps(maps)
         if own_maps is not None and own_maps.run is None:
@@ -194,7 +195,7 @@ def check(
         display.title = f"check {classifier.name}"
         show_notes(display, classifier, pool)
         if plan.run is not None:  # that of maps in memory was in doubt when they were made
-            display.warn(range_doubt(classifier, pool, device=device))
+            display.warn(range_doubt(classifier, pool, device=str(device)))
         return run_checks(plan, display, on_finding=on_finding)
 
 
@@ -218,7 +219,7 @@ def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
     """
     if out is not None and Path(out).suffix.lower() != ".html":  # a run's own files, say
         raise RunError(
-            f"the page of a comparison is an HTML file, and --out is {out}: give a name that ends with .html."
+            f"the page of a comparison is an HTML file, and {out} is none: give a name that ends with .html."
         )
     comparison = compare_runs(to_run(a), to_run(b))
     if out is not None:

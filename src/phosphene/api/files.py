@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Concepts, Model, Samples, as_list, text_of, to_classifier, to_pool
+from phosphene.arguments import Concepts, Device, Model, Samples, as_list, text_of, to_classifier, to_pool
 from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
@@ -145,16 +145,18 @@ def card(
     }
     if out is not None and Path(out).suffix != ".toml":
         right = Path(out).parent / f"{Path(out).stem or 'card'}.toml"
-        raise CardError(f"a card is a .toml file: --out {shlex.quote(str(right))}.")
+        raise CardError(f"a card is a .toml file: call it {shlex.quote(str(right))}.")
     file = Path(model) if isinstance(model, str | Path) else None
     if file and is_file(file) and is_bare(file):
         path = Path(out or file.with_suffix(".toml"))
         return _write_card(path, {path.absolute(): draft_card(file, path, given, trust=trust)}, trust=trust)
-    superfluous = [f"--{key}" for key, value in given.items() if value is not None]
+    superfluous = [key for key, value in given.items() if value is not None]
     if superfluous and file and file.suffix != ".toml" and is_file(file) and is_file(file.with_suffix(".toml")):
         raise CardError(f"{file} has a card already, {file.with_suffix('.toml')}: give that, or edit it.")
     if superfluous:
-        raise CardError(f"{', '.join(superfluous)} describe a bare file; {model} says that itself: leave them out.")
+        raise CardError(
+            f"options for a bare file ({', '.join(superfluous)}) were given, and {model} says that itself: leave them out."
+        )
     classifier = to_classifier(model, trust=trust)
     path = Path(out or f"{directory_name(classifier.name) or 'model'}.toml")
     files = card_files(classifier, path.absolute(), Path(weights or path.with_suffix(".safetensors")).absolute())
@@ -171,7 +173,7 @@ def _write_card(
     """
     for file in files:
         if exists(file):
-            raise CardError(f"{file} exists already: choose another path with --out.")
+            raise CardError(f"{file} exists already: choose another path.")
     proved = False
     try:
         for file, data in files.items():
@@ -191,7 +193,7 @@ def doctor(
     model: "Model | None" = None,
     *,
     samples: Samples = None,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     trust: bool = False,
 ) -> dict[str, Any]:
@@ -199,8 +201,8 @@ def doctor(
 
     Args:
         model: A spec or a classifier.
-        samples: Images to try the model on; natural ones show most.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        samples: Images to try the model on, as :func:`map_concepts` takes them; natural ones show most.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         trust: Allow code that came with the model to run.
 
@@ -211,7 +213,7 @@ def doctor(
     if model is None:
         return facts
     classifier = to_classifier(model, trust=trust)
-    return facts | examine_model(classifier, to_pool(samples, classifier), device=device, precision=precision)
+    return facts | examine_model(classifier, to_pool(samples, classifier), device=str(device), precision=precision)
 
 
 @checked()

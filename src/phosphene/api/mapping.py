@@ -1,16 +1,18 @@
 """``map_concepts`` and ``map_models``: the maps of classifiers, in memory or in run directories."""
 
+import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from phosphene.arguments import (
     Concepts,
+    Device,
     Model,
     Samples,
     as_list,
     concept_list,
-    refuse_unknown_options,
     require_at_least,
     seed_range,
     to_classifier,
@@ -19,7 +21,7 @@ from phosphene.arguments import (
 )
 from phosphene.checked import checked
 from phosphene.engine.device import pick_device
-from phosphene.errors import RecipeError, RunError
+from phosphene.errors import ArgumentError, RunError, nearest
 from phosphene.executors import pick_executor
 from phosphene.executors.base import MapOrigin, MapSummary
 from phosphene.mapper.units import resolve_units
@@ -48,7 +50,7 @@ def map_concepts(
     most: int = DEFAULT_CHANNELS,
     seeds: int = 1,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     compile: str = "auto",  # noqa: A002  (the option's name)
     frames: int = 0,
@@ -66,12 +68,12 @@ def map_concepts(
         out: A run directory to write, which continues if it was interrupted; by default the maps stay in memory.
         recipe: A name, a TOML file or a :class:`~phosphene.recipe.Recipe`.
         overrides: Recipe fields to change.
-        samples: A sample spec or a pool; by default ``synthetic:mixed``, which needs no data (``demo:shapes`` for the
-            demo models).
+        samples: A sample spec, a pool, or images in memory, as :func:`load_samples` takes them; by default
+            ``synthetic:mixed``, which needs no data (``demo:shapes`` for the demo models).
         most: Channels that ``unit:LAYER:*`` stands for, those of the largest mean activation over the samples.
         seeds: Maps per concept; their seeds are ``seed`` to ``seed + seeds - 1``.
         seed: The first seed.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
         frames: Images of each map as it develops, evenly spaced over all steps: ``maps[0].frames``.
@@ -90,7 +92,8 @@ def map_concepts(
             that were finished, and with ``out`` the same call goes on.
         PhospheneError: an argument does not fit; the message names the fix.
     """
-    refuse_unknown_options(map_concepts, executor, OPTIONS_OF_RUNS, map_models)
+    _refuse_unknown_options(map_concepts, executor, OPTIONS_OF_RUNS, map_models)
+    device = str(device)
     require_at_least(0, frames=frames)
     require_at_least(1, most=most)
     concepts = concept_list(concepts)
@@ -125,7 +128,7 @@ def map_models(
     most: int = DEFAULT_CHANNELS,
     seeds: int = 1,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     compile: str = "auto",  # noqa: A002  (the option's name)
     frames: int = 0,
@@ -145,16 +148,16 @@ def map_models(
         models: A spec or a classifier, or several.
         concepts: An index, a label, an expression such as ``"star vs heart"``, ``"unit:stem:3"`` or ``"text:a castle"``,
             a Concept such as ``maps[0].concept``, or several of them; ``None`` for all classes.
-        confused: Map, in place of ``concepts``, the contrasts of so many pairs of classes, both ways: those that each
-            classifier confuses most on labelled ``samples``.
+        confused: Map, in place of ``concepts``, which are left out then, the contrasts of so many pairs of classes, both
+            ways: those that each classifier confuses most on labelled ``samples``.
         out: The run directory, or the folder of several; by default below ``runs``, by model and recipe.
         recipes: A name, a TOML file or a recipe, or several.
         overrides: Recipe fields to change.
-        samples: A sample spec or a pool.
+        samples: A sample spec, a pool, or images in memory, as :func:`load_samples` takes them.
         most: Channels that ``unit:LAYER:*`` stands for, those of the largest mean activation over the samples.
         seeds: Maps per concept.
         seed: The first seed.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
         frames: Images of each map as it develops.
@@ -172,6 +175,7 @@ def map_models(
         JobsError: maps could not be made; the others are finished.
         PhospheneError: an argument does not fit; the message names the fix.
     """
+    device = str(device)
     require_at_least(0, confused=confused, frames=frames, gpus=gpus)
     require_at_least(1, most=most, workers=workers, threads=threads)
     with show_progress(progress, "map") as display:
@@ -184,10 +188,36 @@ def map_models(
         options |= {"confused": confused, "most": most, "on_note": display.print, "frames": frames}
         plans = plan_all(as_list(models), concepts, settings, samples, seed_range(seed, seeds), out, **options)
         if not plans:
-            raise RecipeError("nothing is mapped without a model and a recipe: give one of each, or more.")
+            raise ArgumentError("nothing is mapped without a model and a recipe: give one of each, or more.")
         display.title = plans[0].classifier.name if len(plans) == 1 else f"{len(plans)} runs"
         for one in {id(one.classifier): one for one in plans}.values():
             show_doubts(display, one.classifier, one.pool, "auto" if gpus else device)
         if dry_run:
             return [MappedRun(one, estimate=estimate(one)) for one in plans]
         return make_runs(plans, executor=workforce, on_progress=display.follow(on_progress), on_map=on_map)
+
+
+def _refuse_unknown_options(
+    function: Callable[..., Any], keywords: Iterable[str], more_options: Iterable[str], sibling: Callable[..., Any]
+) -> None:
+    """Raise ArgumentError for the first of the keywords that is no option of a function.
+
+    Options are its parameters and ``more_options``. The message names the ``sibling``, a function, if that has the
+    keyword; else it suggests the option that is most like it or, for a field of a recipe, how ``overrides`` sets it.
+
+    Raises:
+        ArgumentError: a keyword is no option.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    names = [*(one.name for one in parameters if one.kind is not one.VAR_KEYWORD), *more_options]
+    fields = [one.name for one in dataclasses.fields(Recipe) if one.name not in names]
+    for key in [key for key in keywords if key not in names]:
+        if key in inspect.signature(sibling).parameters:
+            raise ArgumentError(
+                f"{function.__name__} has no option {key!r}: phosphene.{sibling.__name__}, which writes runs, has it."
+            )
+        hint = nearest(key, [*names, *fields], most=1) or f" Options: {', '.join(names)}."
+        closest_name = hint.removeprefix(" Did you mean ").removesuffix("?")
+        if closest_name in fields:
+            hint = f" Did you mean overrides={{{closest_name!r}: ...}}?"
+        raise ArgumentError(f"{function.__name__} has no option {key!r}.{hint}")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Model, Samples, seed_range, to_classifier, to_classifiers, to_pool
+from phosphene.arguments import Device, Model, Samples, seed_range, to_classifier, to_classifiers, to_pool
 from phosphene.backdoor.scan import ALPHA, ScanProgress
 from phosphene.checked import checked
 from phosphene.engine.device import pick_device
@@ -30,7 +30,7 @@ def scan(
     alpha: float = ALPHA,
     pairs: bool = False,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str = "auto",
     range_check: bool = True,
     mapped: bool = True,
@@ -46,12 +46,13 @@ def scan(
         model: A spec or a classifier.
         out: A run directory to write, with a report and maps of the suspects, ``True`` for ``runs/<model>-scan``; by
             default the verdict stays in memory. A run that holds this scan already is not scanned again.
-        samples: Samples of the network's kind; natural ones show most. By default those that need no data.
+        samples: Samples of the network's kind, as :func:`map_concepts` takes them; natural ones show most. By default those
+            that need no data.
         reference: Clean networks of the same kind, which join the null model.
         alpha: Share of clean networks that may be called suspicious, in (0, 1).
         pairs: Search every pair of a source class and a target, however many there are.
         seed: Random seed for samples and starting points.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         range_check: Warn if the network makes little sense of its declared input.
         mapped: With ``out``, map the suspects beside their candidate triggers.
@@ -67,6 +68,7 @@ def scan(
         RunError: ``out`` holds something else, or cannot be written.
         PhospheneError: an argument does not fit; the message names the fix.
     """
+    device = str(device)
     seed_range(seed)
     if recipe != RECIPE and out in (None, False):
         raise RunError("recipe is for the maps of suspects, which a run directory holds: give out='runs/NAME', too.")

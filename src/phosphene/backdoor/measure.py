@@ -17,8 +17,8 @@ from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classe
 from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, measure_windows, window_contents, window_side
 from phosphene.engine import Engine
 from phosphene.engine.gradients import Gradients
-from phosphene.errors import CardError
-from phosphene.samples import SamplePool, is_natural, load_samples
+from phosphene.errors import CardError, SamplesError
+from phosphene.samples import MEMORY, SamplePool, is_natural, load_samples
 
 # Up to so many classes, each has two inputs that maximise its margin, and all pairs of classes are searched.
 MAX_CLASSES_FOR_PAIRS = 20
@@ -139,9 +139,15 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     Raises:
         CardError: the network has the same output for every sample, or predicts all of its outputs for every one.
         NumericError: it returns NaN or infinity.
+        SamplesError: the network has another size, and the samples are in memory.
     """
     classifier = engine.classifier
     if tuple(pool.pixels.shape[1:]) != classifier.input.shape:
+        if pool.spec == MEMORY:
+            raise SamplesError(
+                f"{classifier.name} takes images of another size, {classifier.input.shape}, and samples in memory are fitted "
+                "to one: save them as a .npy file and give its path."
+            )
         pool = load_samples(pool.spec, classifier.input.shape)
     search, held_out = probes_of(engine, pool, natural=is_natural(classifier, pool.spec), seed=seed)
     classes, tested = list(range(classifier.num_classes)), classifier.num_classes
@@ -155,7 +161,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     class_windows = measure_windows(engine, held_out, windows.best(routes), USUAL.counted)
     movable_rows = [k for k, one in enumerate(class_windows) if one.measured.tried]
     if not movable_rows:
-        raise CardError(f"{classifier.name} predicts all of its outputs for every sample: give others with --samples.")
+        raise CardError(f"{classifier.name} predicts all of its outputs for every sample: give other samples.")
     values = {
         "window": torch.tensor([class_windows[k].measured.log_odds for k in movable_rows], dtype=torch.double),
         "margin": margins.margin.double().cpu()[movable_rows],

@@ -17,7 +17,9 @@ MISSED_KINDS = (
     "Classes that were learnt together with a watermark: neither of two was found, so look at the maps of all classes.",
 )
 ONE_WINDOW = "All-to-all backdoors: only those of one small window are searched."
-NO_ALL_TO_ALL = "All-to-all backdoors: not searched, because there are more than {} classes. --pairs searches them."
+NO_ALL_TO_ALL = (
+    "All-to-all backdoors: not searched, because there are more than {} classes. The option pairs searches them."
+)
 TWO_CLASSES = "All-to-all backdoors: not searched, because there are fewer than three classes."
 FEW_ALL_TO_ALL_SAMPLES = (
     "All-to-all backdoors: fewer than half of the classes have five held-out samples to search with."
@@ -28,12 +30,12 @@ PAIRS = (
 )
 NO_PAIRS = (
     "Source-specific backdoors: pairs of classes were not searched, because there are more than {} "
-    "classes. --pairs searches them."
+    "classes. The option pairs searches them."
 )
 FEW_SOURCE_SAMPLES = "Source-specific backdoors: no class has enough samples to search pairs of classes."
 DRAWN_SAMPLES = (
     "No samples of the network's own kind were given. Windows were tried on drawn images, which finds fewer backdoors "
-    "(docs/scan.md). Give natural samples with --samples."
+    "(docs/scan.md). Give natural samples."
 )
 FEW_SAMPLES = (
     "Only {} were given, a third of them to search with: the verdict may change with more. Give {} or more "

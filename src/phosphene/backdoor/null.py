@@ -146,7 +146,7 @@ class Null:
         if not differences:
             return ""
         text = ", ".join(differences)
-        return f"The p-value says little: of the clean networks, {text}. Give some of this kind with --reference."
+        return f"The p-value says little: of the clean networks, {text}. Give some of this kind as references."
 
 
 def _rank(figure: float, shipped: Sequence[float], references: Sequence[float]) -> float:

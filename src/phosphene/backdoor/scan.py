@@ -22,7 +22,7 @@ MOST_SUSPECTS = 5  # suspects that candidates are built for
 MIN_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
 
 TOO_FEW_CLASSES = (
-    "There are too few classes ({}) to compare with each other: give clean networks of the same kind with --reference."
+    "There are too few classes ({}) to compare with each other: give clean networks of the same kind as references."
 )
 
 
@@ -64,7 +64,7 @@ def check_alpha(alpha: float, classifier: Classifier, *, natural: bool, referenc
     if (lowest := 1 / (networks + 1)) >= alpha:
         raise RecipeError(
             f"alpha is {alpha:g}, but of {count(networks, 'clean network')} to compare with no p-value is below {lowest:.2g}: give a "
-            "larger alpha, or more clean networks with --reference."
+            "larger alpha, or more clean networks as references."
         )
 
 

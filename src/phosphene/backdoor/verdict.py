@@ -218,7 +218,7 @@ def decide(
         )
         reason = (
             f"{deviate} unusually far, compared with clean networks (p = {p_value:.2g}), but {doubt}. To decide, give natural "
-            "samples (--samples) or clean networks of the same kind (--reference)."
+            "samples, or clean networks of the same kind as references."
         )
         return INCONCLUSIVE, (reason,)
     if weak:

@@ -12,6 +12,7 @@ import torch
 
 from phosphene.arguments import (
     Concepts,
+    Device,
     Model,
     Samples,
     concept_list,
@@ -26,7 +27,7 @@ from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.concepts import is_unit, name_with_index
 from phosphene.engine import Engine
-from phosphene.errors import RecipeError, describe
+from phosphene.errors import ArgumentError, describe
 from phosphene.executors.base import MapOrigin
 from phosphene.mapper.units import resolve_units
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
@@ -50,9 +51,9 @@ class MapEvery:
         logger: TensorBoard, WeightsAndBiases, MLflow, or any object with ``image`` and ``scalar``; none by default.
         recipe: A name, a TOML file or a recipe.
         overrides: Recipe fields to change; ``{"steps": 40}`` costs a third.
-        samples: A sample spec or a pool; by default ``synthetic:mixed``.
+        samples: A sample spec, a pool, or images in memory; by default ``synthetic:mixed``.
         seed: The maps' seed, the same every time, so that only the network differs.
-        device: Device to map on; by default the network's.
+        device: ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``, to map on; by default the network's.
 
     Attributes:
         history: The maps of every epoch that was mapped.
@@ -79,24 +80,25 @@ class MapEvery:
         overrides: "Mapping[str, Any] | None" = None,
         samples: Samples = None,
         seed: int = 0,
-        device: "str | None" = None,
+        device: "Device | None" = None,
     ) -> None:
         require_at_least(1, every=every)
         if logger is not None and not all(callable(getattr(logger, name, None)) for name in ("image", "scalar")):
-            raise RecipeError(f"logger is {describe(logger)}; it must have the methods image and scalar.")
+            raise ArgumentError(f"logger is {describe(logger)}; it must have the methods image and scalar.")
         (self.seed,) = seed_range(seed)
-        self.every, self.logger, self.device = every, logger, device
+        self.every, self.logger = every, logger
+        self.device = None if device is None else str(device)
         self.recipe = resolve(recipe, overrides)
         self.history: dict[int, ConceptMaps] = {}
         concept_specs = concept_list(concepts)
         with _restored_generators():  # a wrong name or sample spec should fail now, and not after the first epoch
             self.classifier = to_classifier(classifier, concepts=concept_specs)
-            device = device or _device_of(self.classifier)
-            with Engine(self.classifier, device=device) as engine:
+            map_device = self.device or _device_of(self.classifier)
+            with Engine(self.classifier, device=map_device) as engine:
                 engine.spatial_layer(self.recipe.xi_layer)
             self.pool = to_pool(samples, self.classifier)
             unresolved_concepts = to_concepts(concept_specs, self.classifier)
-            self.concepts = resolve_units(unresolved_concepts, self.classifier, self.pool, device=device)
+            self.concepts = resolve_units(unresolved_concepts, self.classifier, self.pool, device=map_device)
 
     def __call__(self, epoch: int) -> "ConceptMaps | None":
         """Compute, log and return the maps if ``epoch`` is a multiple of ``every``; else return ``None``."""

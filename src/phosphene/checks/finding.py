@@ -8,8 +8,8 @@ from phosphene.runs.checks import TOO_FEW, verdict
 
 RECOGNITION_ADVICE = "That is too little to judge by: map more {what}, or maps that the network recognises."
 CHANCE_ADVICE = (
-    "That is too little to judge by, because so few maps could all be recognised by chance: check more {what} (--most), or "
-    "map more."
+    "That is too little to judge by, because so few maps could all be recognised by chance: check more {what} (the option "
+    "most), or map more."
 )
 
 FEWEST = 4  # maps of different classes from which a check can pass or fail

@@ -121,7 +121,7 @@ def command(
     MODEL is demo:shapes, a model card (path/to/card.toml), ...; `phosphene models` lists what there is. With several
     models or recipes, --out holds one run directory each. Ctrl-C or a crash loses nothing: the same command goes on.
     """
-    if sum(map(bool, (every, concepts, confused))) != 1:
+    if every == bool(concepts or confused):
         raise ConceptError("name concepts with -c (repeatable), or take all of them with --all, or --confused ones.")
     with ProgressDisplay("load torch") as display:
 
@@ -131,7 +131,7 @@ def command(
 
         runs = ph.map_models(
             models,
-            None if every else concepts,
+            concepts or None,
             confused=confused,
             overrides=_parse_overrides(overrides),
             dry_run=dry_run,

@@ -16,7 +16,8 @@ def command(name: "str | None", as_json: bool) -> None:
         options.print_json(recipe.to_dict()) if as_json else click.echo(recipe.to_toml(), nl=False)
         return
     if as_json:
-        options.print_json({key: {"description": text, **recipe.to_dict()} for key, (text, recipe) in RECIPES.items()})
+        rows = {key: {"description": recipe.description, **recipe.to_dict()} for key, recipe in RECIPES.items()}
+        options.print_json(rows)
         return
-    for key, (text, _) in RECIPES.items():
-        click.echo(f"{key:<8} {text}{'  (default)' if key == DEFAULT_RECIPE else ''}")
+    for key, recipe in RECIPES.items():
+        click.echo(f"{key:<8} {recipe.description}{'  (default)' if key == DEFAULT_RECIPE else ''}")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from phosphene.errors import SpeedWarning, first_line
+from phosphene.errors import SpeedWarning, first_line, warn
 
 Step = Callable[..., tuple[Tensor, ...]]
 Inputs = Sequence["Tensor | None"]
@@ -53,7 +53,7 @@ class CapturedSteps:
             step.recordings.clear()
             step.proved.clear()
         line = f"{self.name} cannot be replayed as a CUDA graph ({why}): its maps are right, and take longer."
-        warnings.warn(line, SpeedWarning, stacklevel=4)
+        warn(line, SpeedWarning)
 
 
 class CapturedStep:

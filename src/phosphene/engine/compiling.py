@@ -18,7 +18,7 @@ from torch import Tensor
 
 from phosphene.engine.gradients import refuse_quantised
 from phosphene.engine.memory import is_out_of_memory
-from phosphene.errors import DeviceError, RunError, SpeedWarning, first_line
+from phosphene.errors import DeviceError, RunError, SpeedWarning, first_line, warn
 from phosphene.runs.atomic import read_json, write_json
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def compiled_if_it_pays(engine: "Engine", plain: Forward, count: int, hooks: Hoo
         if is_out_of_memory(error):
             raise  # fewer images will be tried
         line = f"{engine.classifier.name} is not compiled ({first_line(error)}): its maps are right, and take longer."
-        warnings.warn(line, SpeedWarning, stacklevel=2)
+        warn(line, SpeedWarning)
         return plain
     figures = CompileFigures(first - min(others), figures.before, count / min(others))
     with suppress(RunError):  # without a writable home, every start assumes the figures
@@ -160,7 +160,10 @@ def compiled(engine: "Engine", forward: Forward) -> Forward:
             with quiet:
                 logits: Tensor = fast(images)
         except TorchDynamoException as error:
-            raise DeviceError(f"{name} cannot be compiled here: use --compile off ({first_line(error)}).") from None
+            raise DeviceError(
+                f"{name} cannot be compiled here ({first_line(error)}): switch that off (--compile off, or compile='off' "
+                "in Python)."
+            ) from None
         return logits
 
     return run

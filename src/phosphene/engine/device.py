@@ -28,7 +28,7 @@ def pick_device(name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
             there = f"{count} CUDA device{'s' * (count != 1)}" if count else "no CUDA device"
-            raise DeviceError(f"device {name} is not there: this machine has {there}. Use --device auto or cpu.")
+            raise DeviceError(f"device {name} is not there: this machine has {there}. Use auto or cpu.")
     elif device.type != "cpu":
         raise DeviceError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:0.")
     return device

@@ -69,7 +69,9 @@ def halving_micro_batch(engine: "Engine", run: Callable[[], Result]) -> Result:
             if engine.micro_batch == 1:
                 name, device = engine.classifier.name, engine.device
                 cause = "" if isinstance(error, torch.cuda.OutOfMemoryError) else f" ({first_line(error)})"
-                raise DeviceError(f"{device} has no memory for one image of {name}{cause}: try --device cpu.") from None
+                raise DeviceError(
+                    f"{device} has no memory for one image of {name}{cause}: try the device cpu."
+                ) from None
         engine.micro_batch = max(1, engine.micro_batch // 2)  # out here, where the error no longer keeps tensors
         torch.cuda.empty_cache()
 

@@ -4,7 +4,6 @@ DeepInversion (Yin et al., CVPR 2020, Eq. 4) keeps images natural by the means a
 their training set. Here they are measured on the samples instead, so that a network needs no batch norm.
 """
 
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,7 +17,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine.gradients import input_gradient, norm, refuse_quantised
 from phosphene.engine.memory import at_one_micro_batch
 from phosphene.engine.modules import forward_hooks, hookable
-from phosphene.errors import RecipeWarning
+from phosphene.errors import RecipeWarning, warn
 from phosphene.spatial_activation import as_spatial_activation
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class FeatureStatistics:
         self.layers = at_one_micro_batch(engine, lambda: self._find_layers(engine, samples))
         if not self.layers:
             line = f"{engine.classifier.name} has no layer whose features can be read: its maps are made without statistics."
-            warnings.warn(line, RecipeWarning, stacklevel=2)
+            warn(line, RecipeWarning)
             return
         rows = at_one_micro_batch(engine, lambda: self._features_of(engine, samples))
         self.of_samples = [torch.cat(rows[layer]).mean(0) for layer in self.layers]

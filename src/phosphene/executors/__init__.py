@@ -27,7 +27,7 @@ def pick_executor(
     if name not in ("local", "ray"):
         raise SpecError(f"executor {name!r} is unknown: use local or ray.")
     if name == "local" and gpus:
-        raise SpecError("--gpus is for --executor ray; on this machine several --workers share one GPU as they are.")
+        raise SpecError("gpus are for the executor ray; on this machine several workers share one GPU as they are.")
     if name == "local" and workers is None and threads is None:
         return LocalExecutor()
     from phosphene.executors.ray import RayExecutor  # noqa: PLC0415  (Ray is optional, and slow to import)

@@ -11,14 +11,13 @@ import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from phosphene.engine.memory import CUDA_MICRO_BATCH
-from phosphene.errors import PhospheneError, PhospheneWarning, RunError, SpecError, first_line
+from phosphene.errors import PhospheneError, RunError, SpecError, first_line, warn
 from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, MapPlan, Stepped
 from phosphene.executors.remote import RemoteRun, make_group
 from phosphene.extras import require
@@ -75,7 +74,7 @@ class RayExecutor:
         """
         with self._ray_started() as alone:
             if alone and (shortage := self._shortage()):
-                raise SpecError(f"{shortage} on this machine: give smaller --threads or --gpus.")
+                raise SpecError(f"{shortage} on this machine: ask for fewer threads or GPUs per worker.")
             note_at = time.monotonic() + NOTE_SECONDS
             work = self.ray.remote(
                 num_cpus=self.threads,
@@ -92,7 +91,7 @@ class RayExecutor:
                         note_at = math.inf
                         if shortage := self._shortage():
                             line = f"{shortage} on any node yet: the maps wait for a node that has as much."
-                            warnings.warn(line, PhospheneWarning, stacklevel=2)
+                            warn(line)
                     while len(under_way) < math.ceil(self.workers * QUEUED) and (group := take()) is not None:
                         under_way[work.remote(remote[group.run], group)] = group
                     if not under_way:
@@ -132,7 +131,7 @@ class RayExecutor:
             self.ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             what = f"no Ray cluster answers at {address}" if address else "Ray does not start on this machine"
-            fix = "Check RAY_ADDRESS." if address else "Map without --executor and --workers."
+            fix = "Check RAY_ADDRESS." if address else "Map in one process, without executor and workers."
             raise RunError(f"{what}: {first_line(error)}. {fix}") from None
         finally:
             if main:

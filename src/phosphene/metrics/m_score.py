@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from phosphene.arguments import Model, as_list, to_classifier
+from phosphene.arguments import Device, Model, as_list, to_classifier
 from phosphene.checked import checked
 from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
@@ -73,7 +73,7 @@ def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
 
 
 @checked()
-def m_score(maps: Iterable[ConceptMap], target: Model, *, device: str = "auto") -> float:
+def m_score(maps: Iterable[ConceptMap], target: Model, *, device: Device = "auto") -> float:
     """Return the ``M_score``, in [1 / L, 1], of maps of L concepts that a target classifies.
 
     Which labels it gives them makes no difference.
@@ -84,7 +84,7 @@ def m_score(maps: Iterable[ConceptMap], target: Model, *, device: str = "auto") 
     Args:
         maps: Maps of at least two concepts of one classifier.
         target: The classifier that is to classify them, or its spec; its classes are matched to the maps' by label.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
 
     Raises:
         ConceptError: fewer than two concepts, the target lacks one of them, some are units, or what is given are no maps.
@@ -100,6 +100,6 @@ def m_score(maps: Iterable[ConceptMap], target: Model, *, device: str = "auto") 
     classifier = to_classifier(target, classes=list(classes_of(concepts).values()))
     sets = match_maps(concepts, classifier).pulled_up
     _require_several(len(sets))
-    with Engine(classifier, device=device) as engine:
+    with Engine(classifier, device=str(device)) as engine:
         logits = logits_of_maps(engine, items)
     return m_score_of_logits(pulled_up_logits(logits, sets), range(len(sets)))

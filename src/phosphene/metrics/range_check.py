@@ -74,7 +74,7 @@ class RangeCheck:
         """The verdict as one line of text: which conventions fit, and by which evidence."""
         declared = self.rows[0]["convention"]
         if self.best is None or self.verdict == "cannot tell":
-            return "cannot tell: give natural samples of the network's own kind with --samples"
+            return "cannot tell: give natural samples of the network's own kind"
         others = [str(one) for one in (self.best, *self.rivals) if not one.declared]
         if self.verdict == "fits":
             also = f"; {' or '.join(others)} cannot be told from it" if others else ", clearly better than all others"
@@ -160,10 +160,11 @@ def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, dev
     if convention is None:
         return None
     basis = "" if natural else ", judged by noise with the colours of photographs"
-    spec = shlex.quote(classifier.spec)
+    made_in_python = classifier.spec == classifier.name  # no spec loads it
+    doctor = "phosphene.doctor(classifier)" if made_in_python else f"phosphene doctor {shlex.quote(classifier.spec)}"
     return (
         f"{classifier.name} makes little sense of its declared input ({common_conventions(classifier.input)[0]}); "
-        f"{convention} fits clearly better{basis}. Compare them with `phosphene doctor {spec}`, and correct "
+        f"{convention} fits clearly better{basis}. Compare them with `{doctor}`, and correct "
         "mean and std if they are wrong."
     )
 
@@ -259,7 +260,7 @@ def _as_accurate(engine: Engine, pool: SamplePool, both: Sequence[Convention]) -
     Under 16 labels, it is false.
     """
     network = engine.classifier
-    pixels, truth = load_labelled(pool.spec, network.input.shape, network.labels, DOUBT_LABELLED, pool)
+    pixels, truth = load_labelled(pool, network.input.shape, network.labels, DOUBT_LABELLED)
     positions, labels = with_labels(truth)
     if len(labels) < MIN_LABELS:
         return False

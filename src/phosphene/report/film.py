@@ -46,11 +46,13 @@ def write_film(
     films = [(one, frames) for one in maps if (frames := run.frames(one))]
     if not films:
         raise RunError(
-            f"{run.path} has no frames of these maps: give its `phosphene map` command with --frames 24 "
-            "and another --out."
+            f"{run.path} has no frames of these maps: map them into another run directory with frames (--frames 24, or "
+            "frames=24 in Python)."
         )
     if len(films) > SHEET_SIDES[-1][0]:
-        raise ConceptError(f"{len(films)} maps are too many for one film: name up to {SHEET_SIDES[-1][0]} with -c.")
+        raise ConceptError(
+            f"{len(films)} maps are too many for one film: name up to {SHEET_SIDES[-1][0]} of its concepts."
+        )
     sheets = _sheets([frames for _, frames in films], captions([one for one, _ in films]))
     write_bytes(path, animation(sheets, FORMATS[path.suffix.lower()], fps=fps))
     return path

@@ -111,7 +111,7 @@ def natural_images(spec: str, facts: dict[str, Any]) -> dict[int, str]:
     examples = examples_of(spec, (3, height, width), labels, run_labels)
     if not examples:
         raise SamplesError(
-            f"--reference-images {spec}: no image there has the label of one of this run's {len(run_labels)} classes. "
+            f"reference images {spec}: no image there has the label of one of this run's {len(run_labels)} classes. "
             "Name files after their class (lion.jpg, lion/1.jpg), or take a parquet file with a column `label`."
         )
     scale = min(1.0, (MOST_NATURAL_PIXELS / (len(examples) * height * width)) ** 0.5)

@@ -15,6 +15,7 @@ from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
 from phosphene.runs.map_json import read_map_json
 from phosphene.runs.scores import read_scores
+from phosphene.samples import MEMORY
 
 MOST_CHECKED = 4  # concepts that `phosphene check` makes maps of again by default
 MEANINGS = {field.name: field.metadata.get("meaning", "") for field in dataclasses.fields(Recipe)}
@@ -24,21 +25,23 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
     """Return, as a dictionary for the template, commands, recipe fields (a list) and seeds that made a run; ``None`` without finished maps.
 
     Returns:
-        ``commands`` (shell commands), ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field),
+        ``commands`` (shell commands), ``unnamed`` (what was made in Python, so that no spec loads it, and what commands
+        have in its place), ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field),
         ``other_ways`` (how many maps were made on another kind of device, or in another precision, as text), and
         ``seeds`` (first and last of each stretch without a gap).
     """
     if not run.finished_folders():
         return None
     changed = _changed_fields(facts["recipe"])
+    model, samples = facts["model"], facts["samples"]["spec"]
+    unnamed = {"a network": model["name"]} if model["spec"] == model["name"] else {}
+    unnamed |= {"samples": samples} if samples == MEMORY else {}
     out = path_to_paste(run)
     commands = map_commands(facts, out)
     targets = [str(row.get("target_spec", row["target"])) for row in read_scores(run)]
     if targets:
         words = [word for spec in targets for word in ("--target", spec)]
-        others = {str(row.get("samples")) for row in read_scores(run) if row.get("samples")} - {
-            facts["samples"]["spec"]
-        }
+        others = {str(row.get("samples")) for row in read_scores(run) if row.get("samples")} - {samples, MEMORY}
         words += ["--samples", *others] if len(others) == 1 else []
         commands.append(shlex.join(["phosphene", "score", out, *words, *_trust_option(facts)]))
     commands += check_commands(read_checks(run), facts, out)
@@ -46,6 +49,7 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
         "nav": "How it was made",
         "glance": [],
         "commands": commands,
+        "unnamed": unnamed,
         "settings": [
             {"name": key, "value": _setting_text(value), "meaning": MEANINGS.get(key, ""), "changed": key in changed}
             for key, value in facts["recipe"].items()
@@ -112,6 +116,8 @@ def check_commands(entries: dict[str, dict[str, Any]], facts: dict[str, Any], ou
             groups.setdefault((subject["samples"]["spec"], len(subject["concepts"])), []).append(name)
     commands = []
     for (samples, concepts), names in groups.items():
+        if samples == MEMORY != facts["samples"]["spec"]:  # given in Python: no command has them
+            continue
         words = ["phosphene", "check", out]
         words += [] if len(names) == len(CHECKS) else [word for name in names for word in ("--only", name)]
         words += ["--most", str(concepts)] if concepts != default else []
@@ -134,7 +140,7 @@ def _trust_option(facts: dict[str, Any]) -> list[str]:
 
 def _changed_fields(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return field -> this recipe's value where it differs from the built-in recipe of that name, or from ``paper`` if there is none."""
-    built_in = RECIPES[_built_in(recipe)][1].to_dict()
+    built_in = RECIPES[_built_in(recipe)].to_dict()
     return {key: value for key, value in recipe.items() if key != "name" and built_in.get(key, value) != value}
 
 

@@ -105,7 +105,7 @@ def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
 def writing(path: Path) -> Iterator[None]:
     """Context in which an OSError while writing ``path`` becomes a one-line :class:`RunError` that names the fix."""
     if "\0" in str(path):
-        raise RunError(f"{str(path)!r} is no path: choose another --out.")
+        raise RunError(f"{str(path)!r} is no path: choose another.")
     try:
         yield
     except OSError as error:
@@ -113,7 +113,7 @@ def writing(path: Path) -> Iterator[None]:
             raise RunError(
                 f"the disk is full while writing {path}: free some space and run the same command again."
             ) from None
-        raise RunError(f"{path} cannot be written: {error.strerror or error}. Choose another --out.") from None
+        raise RunError(f"{path} cannot be written: {error.strerror or error}. Choose another path.") from None
 
 
 def _sync_folder(folder: Path) -> None:

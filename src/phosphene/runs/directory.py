@@ -83,9 +83,9 @@ class RunDirectory:
                 refuse_other_labels(self.path, [*document["jobs"], *self._scanned_classes()], labels)
         elif is_dir(self.path):
             if any(child.name not in (LOCK, NOTE) and child.suffix != PART for child in self.path.iterdir()):
-                raise RunError(f"{self.path} holds files but is not a run directory: choose another --out.")
+                raise RunError(f"{self.path} holds files but is not a run directory: choose another directory.")
         elif exists(self.path):
-            raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
+            raise RunError(f"{self.path} is a file, not a directory: choose another directory.")
 
     def _scanned_classes(self) -> list[dict[str, Any]]:
         """Return the classes of scan.json; none if it is missing, or damaged, which its readers report."""

@@ -97,7 +97,7 @@ def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any
     if old["model"]["sha256"] == new["model"]["sha256"] and computes_otherwise(old["model"], new["model"]["answers"]):
         raise RunError(
             f"{path} belongs to a network with the same weights but other outputs (was the code of {old['model']['name']} "
-            "changed?): choose another --out."
+            "changed?): choose another run directory."
         )
     for what, called in (("model", "name"), ("recipe", "name"), ("samples", "spec")):
         was, now = old[what], new[what]
@@ -106,7 +106,7 @@ def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any
             first, second = (f", {one['output']}" if "output" in one else "" for one in (was, now))
             raise RunError(
                 f"{path} belongs to {other} ({was[called]}, {was['sha256'][:8]}{first}; this one is "
-                f"{now[called]}, {now['sha256'][:8]}{second}): choose another --out."
+                f"{now[called]}, {now['sha256'][:8]}{second}): choose another run directory."
             )
 
 

@@ -72,10 +72,10 @@ def _refuse_other_content(folder: Path, content: Collection[str], called: str) -
         RunError: it is a file, or a folder with other content.
     """
     if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file, not a folder: choose another --out.")
+        raise RunError(f"{folder} is a file, not a folder: choose another folder.")
     names = {one.name for one in folder.iterdir()} if folder.exists() else set()
     if names and not names >= set(content):
-        raise RunError(f"{folder} holds files but is not {called}: choose another --out.")
+        raise RunError(f"{folder} holds files but is not {called}: choose another folder.")
     others = sorted(names - set(content))
     if others:
-        raise RunError(f"{folder} holds {others[0]}, no part of {called}: move it away, or choose another --out.")
+        raise RunError(f"{folder} holds {others[0]}, no part of {called}: move it away, or choose another folder.")

@@ -93,4 +93,4 @@ def _refusal(folder: Path) -> str:
     who = "another command"
     if {"pid", "host", "command", "since"} <= set(note):
         who = printable(f"`{note['command']}` (process {note['pid']} on {note['host']}, since {note['since']})")
-    return f"{folder} is in use by {who}: wait until it ends, or map into another --out."
+    return f"{folder} is in use by {who}: wait until it ends, or choose another run directory."

@@ -159,12 +159,12 @@ def check_scan(run: "RunDirectory", request: Mapping[str, Any]) -> "dict[str, An
         ("of another network", document["model"]["sha256"], request["model"]["sha256"]),
         ("from other samples", document["samples"]["sha256"], request["samples"]["sha256"]),
         ("against other clean networks", reference_hashes(document), reference_hashes(request)),
-        ("with another --alpha", document["alpha"], request["alpha"]),
+        ("with another alpha", document["alpha"], request["alpha"]),
         ("with other settings", document["settings"], request["settings"]),
     ]
     for difference, was, now in pairs:
         if was != now:
-            raise RunError(f"{run.path} holds another scan ({difference}): choose another --out.")
+            raise RunError(f"{run.path} holds another scan ({difference}): choose another run directory.")
     return document if document["method"] == request["method"] else None
 
 

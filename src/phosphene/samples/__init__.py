@@ -1,24 +1,29 @@
-"""Sample specs: one string in, a :class:`SamplePool` out.
+"""Sample specs, or samples in memory: a :class:`SamplePool` comes out.
 
 A kind of samples is one module with ``read(where, shape) -> (samples, skipped)``, entered below by what its spec starts
 or ends with.
 """
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+import numpy as np
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from phosphene.checked import checked, wanted
 from phosphene.classifier import Classifier
 from phosphene.errors import SamplesError, nearest
-from phosphene.samples import parquet, tar
+from phosphene.samples import memory, parquet, tar
 from phosphene.samples.parquet import is_dataset
-from phosphene.samples.pool import SamplePool, make_pool
+from phosphene.samples.pool import MEMORY, SamplePool, make_pool
 from phosphene.textfile import exists, is_dir, is_file, is_utf8, missing, nearby
 
-__all__ = ["SamplePool", "default_samples", "is_natural", "load_samples"]
+__all__ = ["MEMORY", "InMemory", "SamplePool", "default_samples", "is_natural", "load_samples"]
+
+InMemory = np.ndarray | Tensor | Dataset[Any] | Sequence[Any]
 
 # what a spec starts with (prefix) or ends with (suffix) -> module
 PREFIXES = {"synthetic": "phosphene.samples.synthetic", "demo": "phosphene.samples.drawn"}
@@ -43,16 +48,18 @@ class Kind(Protocol):
 
 
 @checked()
-def load_samples(spec: "str | Path", shape: "tuple[int, int, int] | Classifier") -> SamplePool:
-    """Return the samples of a path, ``synthetic:KIND`` or ``demo:shapes``, fitted to ``shape``, as a pool, part held out; or SamplesError.
+def load_samples(samples: "str | Path | InMemory", shape: "tuple[int, int, int] | Classifier") -> SamplePool:
+    """Return samples, resized and cropped to ``shape``, as a pool of which a part is held out.
 
     Args:
-        spec: A folder of images or of a Hugging Face dataset, a ``.parquet``, ``.arrow``, ``.tar``, ``.tar.gz``, ``.npz`` or ``.npy`` file,
-            ``synthetic:KIND`` or ``demo:shapes``.
+        samples: A folder of images or of a Hugging Face dataset, a ``.parquet``, ``.arrow``, ``.tar``, ``.tar.gz``, ``.npz``
+            or ``.npy`` file, ``synthetic:KIND`` or ``demo:shapes``; or images in memory. These are a tensor or an array
+            (n, h, w, c) or (n, c, h, w), uint8 or floats in [0, 1] that are not normalised; or a ``Dataset`` of torch, or a
+            list, of Pillow's images, tensors or arrays of one image each, alone or as pairs with a label.
         shape: Channels, height and width of the classifier's input, or the classifier.
 
     Raises:
-        SamplesError: there are no such samples, or fewer than two that can be read.
+        SamplesError: there are no such samples, fewer than two that can be read, or arrays of another layout or range.
     """
     if isinstance(shape, Classifier):
         shape = shape.input.shape
@@ -61,7 +68,11 @@ def load_samples(spec: "str | Path", shape: "tuple[int, int, int] | Classifier")
         raise SamplesError(
             f"samples have the shape of a network's input: give the classifier, not {str(shape)[:40]!r}."
         )
-    text = str(spec)
+    shape = (int(sides[0]), int(sides[1]), int(sides[2]))
+    if not isinstance(samples, str | Path):
+        images, labels = memory.read(samples, shape)
+        return make_pool(images, MEMORY, labels=labels)
+    text = str(samples) if str(samples) != MEMORY else f"./{MEMORY}"
     if not is_utf8(text):
         raise SamplesError(f"samples {text!r}: runs cannot hold a name that is not UTF-8: rename it.")
     prefix, _, rest = text.partition(":")
@@ -83,10 +94,8 @@ def load_samples(spec: "str | Path", shape: "tuple[int, int, int] | Classifier")
             nearest(text, names) or f"{beside} Give a folder of images, a .parquet or .npz file, or {', '.join(names)}."
         )
         raise SamplesError(f"samples {text} do not exist.{fix}")
-    samples, skipped = cast("Kind", importlib.import_module(module)).read(
-        where, (int(sides[0]), int(sides[1]), int(sides[2]))
-    )
-    return make_pool(samples, text, skipped)
+    images, skipped = cast("Kind", importlib.import_module(module)).read(where, shape)
+    return make_pool(images, text, skipped)
 
 
 def suffix_of(spec: str) -> str:

@@ -33,15 +33,25 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         loaded = np.load(file, allow_pickle=False)
         members = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
         arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
-    images = next((one for array in arrays.values() if (one := _channels_first(array, shape[0])) is not None), None)
+    candidates = (channels_first(array, shape[0], f"sample file {where}") for array in arrays.values())
+    images = next((one for one in candidates if one is not None), None)
     if images is None:
         listed = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in arrays.items())
         raise SamplesError(
             f"sample file {where} holds no numeric array of images (n, h, w, c) with {shape[0]} channels: {listed}."
         )
+    return fitted(images, shape, f"sample file {where}"), []
+
+
+def fitted(images: np.ndarray, shape: tuple[int, int, int], called: str) -> Tensor:
+    """Return images (n, c, h, w) of integers in [0, 255] or floats in [0, 1], as uint8 fitted to ``shape``: up to 2,048, a random choice.
+
+    Raises:
+        SamplesError: a value is out of range; ``called`` is what the message says of which images.
+    """
     images = images[random_subset(len(images))]
     if not len(images):
-        return torch.empty((0, *shape), dtype=torch.uint8), []
+        return torch.empty((0, *shape), dtype=torch.uint8)
     # torch has no foreign byte orders and no long doubles
     pixels = torch.from_numpy(np.ascontiguousarray(images, np.uint8 if images.dtype == np.uint8 else np.float32))
     if pixels.dtype != torch.uint8 and images.dtype == np.uint16:
@@ -51,8 +61,8 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         top = 255 if np.issubdtype(images.dtype, np.integer) else 1
         if not (low >= 0 and high <= top):
             raise SamplesError(
-                f"sample file {where} holds {images.dtype} from {low:g} to {high:g}: give integers in [0, 255], or "
-                "floats in [0, 1]."
+                f"{called} holds {images.dtype} from {low:g} to {high:g}: give integers in [0, 255], or floats in [0, 1], "
+                "which are not normalised."
             )
         pixels = (pixels * (255 / top)).round().byte()
     # Cropped to the proportions of the input, as image files are, but at whole pixels.
@@ -64,7 +74,7 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     if tuple(pixels.shape[-2:]) != shape[1:]:
         resized = functional.interpolate(pixels.float(), shape[1:], mode="bilinear", antialias=True)
         pixels = resized.round().clamp(0, 255).byte()
-    return pixels, []
+    return pixels
 
 
 def _check_size(file: BinaryIO) -> None:
@@ -75,13 +85,22 @@ def _check_size(file: BinaryIO) -> None:
         raise ValueError(f"it unpacks to {size:,} bytes; give at most {MAX_BYTES:,}")
 
 
-def _channels_first(array: np.ndarray, channels: int) -> "np.ndarray | None":
-    """Return an array (n, c, h, w) or (n, h, w, c) of ``channels`` channels, for 1 also (n, h, w), as (n, c, h, w); else ``None``."""
+def channels_first(array: np.ndarray, channels: int, called: str) -> "np.ndarray | None":
+    """Return an array (n, c, h, w) or (n, h, w, c) of ``channels`` channels, for 1 also (n, h, w), as (n, c, h, w); else ``None``.
+
+    Raises:
+        SamplesError: it may be of either layout; ``called`` is what the message says of which array.
+    """
     if array.ndim == 3 and channels == 1:
         array = array[:, None]
     real = np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)
     if not real or array.ndim != 4 or 0 in array.shape[1:]:
         return None
+    if array.shape[1] == channels == array.shape[3] and array.shape[2:] != (1, 1):
+        raise SamplesError(
+            f"{called}: {array.shape[1:]} may be channels, height, width or height, width, channels: resize the images so "
+            "that only one of these fits."
+        )
     if array.shape[1] == channels:
         return array
     return array.transpose(0, 3, 1, 2) if array.shape[3] == channels else None

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from phosphene.errors import SamplesError
 from phosphene.labels import Labels
-from phosphene.samples import SamplePool, load_samples, parquet
+from phosphene.samples import MEMORY, SamplePool, load_samples, parquet
 from phosphene.samples.arrays import read
 from phosphene.samples.folder import image_files
 from phosphene.samples.images import decode, stack
@@ -39,20 +40,19 @@ class LabelledImages:
 
 
 def load_labelled(
-    spec: str, shape: tuple[int, int, int], labels: Labels, most: int, pool: "SamplePool | None" = None
+    samples: "str | SamplePool", shape: tuple[int, int, int], labels: Labels, most: int
 ) -> tuple[Tensor, "list[int] | None"]:
-    """Load up to ``most`` samples of a spec; return them, and a list of classes by ``labels``, -1 if unknown; ``None`` if over half are.
+    """Return up to ``most`` samples, and a list of their classes by ``labels``, -1 if unknown; ``None`` if over half are.
 
     A file may be in a folder named after its label, or else be named ``wnid_label.jpg`` or ``label.jpg``; a parquet file may
-    have a column ``label``, a tar file ``.cls`` files, and an ``.npz`` file an array ``labels``, of names, or of indices
-    if there are as many as the network has classes.
+    have a column ``label``, a tar file ``.cls`` files, an ``.npz`` file an array ``labels``, and a data set in memory gives
+    pairs. Labels are names, or indices if there are as many as the network has classes.
 
     Args:
-        spec: The sample spec.
+        samples: The sample spec, or the pool of samples that was loaded from it or given.
         shape: Channels, height and width of the samples.
         labels: The network's.
         most: How many samples at most.
-        pool: The samples of the spec, if they are loaded already; used if none has a label.
 
     Returns:
         uint8 (n, c, h, w), and the classes, or ``None`` if they are unknown for over half of the samples.
@@ -60,11 +60,12 @@ def load_labelled(
     Raises:
         SamplesError: as :func:`phosphene.samples.load_samples` does.
     """
-    source = _labelled_images(spec, shape, labels)
+    source = _labelled_images(samples, shape, labels)
     positions = _spread(source.count, most)
     labelled = [(image, source.class_at(place)) for place in positions if (image := source.image_at(place)) is not None]
     if len(labelled) < 2:  # the loader says in one line what is wrong, if anything is
-        return (pool or load_samples(spec, shape)).pixels[:most].cpu(), None
+        pool = samples if isinstance(samples, SamplePool) else load_samples(samples, shape)
+        return pool.pixels[:most].cpu(), None
     classes = [index for _, index in labelled]
     enough = sum(index >= 0 for index in classes) >= MIN_LABELLED * len(classes)
     return stack([image for image, _ in labelled], shape), classes if enough else None
@@ -94,8 +95,16 @@ def examples_of(
     return examples
 
 
-def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> LabelledImages:
-    """Return a spec's images as ``shape``, and classes by ``labels``; empty unless a folder, parquet, tar or labelled ``.npz`` file."""
+def _labelled_images(samples: "str | SamplePool", shape: tuple[int, int, int], labels: Labels) -> LabelledImages:
+    """Return the images of a spec or a pool as ``shape``, and classes by ``labels``; empty without a source of labels.
+
+    One is a folder, a parquet or tar file, an ``.npz`` file with labels, or a data set in memory that gives them.
+    """
+    if isinstance(samples, SamplePool) and samples.spec == MEMORY:
+        images = torch.cat([samples.pixels, samples.held_out]).cpu().numpy()
+        classes = _classes_of_column(list(samples.labels), labels)
+        return LabelledImages(len(classes), images.__getitem__, classes.__getitem__)
+    spec = samples.spec if isinstance(samples, SamplePool) else samples
     path = Path(spec)
     if is_dir(path) and not parquet.is_dataset(path):
         files = image_files(path)[0]

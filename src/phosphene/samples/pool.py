@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -18,23 +18,28 @@ HELD_OUT = (1, 64)
 # Of fewer held-out samples, a share says little: with all of 9, it may be 70 %.
 FEW_HELD_OUT = 10
 RGB, CORRELATION = 3, 0.9  # the channels of a photograph, and roughly how they correlate
+# Spec of samples that were given as objects, which no spec loads; run.json tells them apart by their hash.
+MEMORY = "memory"
+Label = int | str | None
 
 
 @dataclass(frozen=True, eq=False)
 class SamplePool:
-    """Samples loaded from a spec: ``pixels`` to compute maps from, and ``held_out`` to measure them on.
+    """Samples loaded from a spec, or given: ``pixels`` to compute maps from, and ``held_out`` to measure them on.
 
     Attributes:
         pixels: uint8 (n, c, h, w): what maps are computed from.
         held_out: uint8 (m, c, h, w): what the targeting rate is measured on.
-        spec: Sample spec that the pool was loaded from.
+        spec: Sample spec that the pool was loaded from; ``memory`` if it was given as a tensor, an array or a data set.
         skipped: Names of files that could not be decoded, and of run directories.
+        labels: What a data set in memory calls the class of each sample, the held-out ones last; else empty.
     """
 
     pixels: Tensor
     held_out: Tensor
     spec: str
     skipped: tuple[str, ...] = field(default=())
+    labels: tuple[Label, ...] = field(default=())
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.pixels.shape[1:]))
@@ -81,7 +86,7 @@ class SamplePool:
 
     def to(self, device: "torch.device | str") -> "SamplePool":
         """Return a copy of the pool whose pixels, held-out ones too, are on a torch device."""
-        return SamplePool(self.pixels.to(device), self.held_out.to(device), self.spec, self.skipped)
+        return replace(self, pixels=self.pixels.to(device), held_out=self.held_out.to(device))
 
     def draw_rows(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
         """Draw ``count`` samples per map from the map's own generator; return their positions in ``pixels``.
@@ -99,8 +104,10 @@ class SamplePool:
         return torch.stack(rows)
 
 
-def make_pool(samples: Tensor, spec: str, skipped: Sequence[str] = ()) -> SamplePool:
+def make_pool(samples: Tensor, spec: str, skipped: Sequence[str] = (), labels: Sequence[Label] = ()) -> SamplePool:
     """Return a pool of samples, uint8 (n, c, h, w), of which a tenth (1 to 64) is held out by a fixed shuffle.
+
+    ``labels``, if there are any, are those of the samples, in the same order.
 
     Raises:
         SamplesError: there are fewer than two samples.
@@ -113,8 +120,10 @@ def make_pool(samples: Tensor, spec: str, skipped: Sequence[str] = ()) -> Sample
         )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     held_out = min(max(count // 10, HELD_OUT[0]), HELD_OUT[1])
+    rows = [order[held_out:], order[:held_out]]
+    pixels, held = (samples[part].contiguous() for part in rows)
     return SamplePool(
-        samples[order[held_out:]].contiguous(), samples[order[:held_out]].contiguous(), spec, tuple(skipped)
+        pixels, held, spec, tuple(skipped), tuple(labels[row] for row in torch.cat(rows).tolist()) if labels else ()
     )
 
 

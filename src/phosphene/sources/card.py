@@ -130,7 +130,8 @@ def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
             raise CardError(f"model card {path}: {field} is not a possible file name: {first_line(error)}.") from None
         if not trust and field != "factory" and not file.is_relative_to(folder):
             raise TrustError(
-                f"model card {path}: {field} {name!r} lies outside the card's folder: move it there, or add --trust."
+                f"model card {path}: {field} {name!r} lies outside the card's folder: move it there, or add --trust "
+                "(trust=True in Python)."
             )
 
 

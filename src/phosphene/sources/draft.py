@@ -71,7 +71,9 @@ def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool)
         if not {"arch", "factory"} & fields.keys():
             raise CardError(f"{path} holds weights alone, and a network has to be named: {card_command(path)}.")
     if size is None:
-        raise CardError(f"{path} does not say what size its images have: add --size 224, or --size HEIGHTxWIDTH.")
+        raise CardError(
+            f"{path} does not say what size its images have: give it (--size 224 or HEIGHTxWIDTH, or size= in Python)."
+        )
     if "factory" in fields and fields["factory"].rpartition(":")[0].endswith(".py"):
         fields["factory"] = os.path.relpath(fields["factory"], card.parent)
     if given.get("labels") is not None:

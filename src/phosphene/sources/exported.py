@@ -121,8 +121,8 @@ def check_trust(path: Path, *, trust: bool) -> None:
     risk = FORMATS[path.suffix.lower()].risk
     if risk and not trust:
         raise TrustError(
-            f"loading {path} {risk}: add --trust if you know who made it, or save the network's state dict as "
-            ".safetensors and write a card with arch or factory."
+            f"loading {path} {risk}: add --trust (trust=True in Python) if you know who made it, or save the network's "
+            "state dict as .safetensors and write a card with arch or factory."
         )
 
 

@@ -106,8 +106,8 @@ def check_named(factory: str, who: str, *, trust: bool) -> None:
     if trust or where.endswith(".py") or f"{where}.".startswith(tuple(f"{name}." for name in BUILDERS)):
         return
     raise TrustError(
-        f"{who} would call {factory}, and installed code can do anything, too: add --trust if you know what it does. "
-        f"Only functions of {', '.join(BUILDERS)} need none."
+        f"{who} would call {factory}, and installed code can do anything, too: add --trust (trust=True in Python) if "
+        f"you know what it does. Only functions of {', '.join(BUILDERS)} need none."
     )
 
 
@@ -132,7 +132,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) ->
     if file is None and not trust and _is_foreign(where.partition(".")[0], folder):
         raise TrustError(
             f"{who} would run the module {where}, which lies in the working directory or beside the "
-            "card: read it, then add --trust."
+            "card: read it, then add --trust (trust=True in Python)."
         )
     roots = [root for root in (folder.resolve(),) if root not in {Path(place).resolve() for place in sys.path}]
     import_context: AbstractContextManager[None]
@@ -170,7 +170,7 @@ def _import_file(file: Path, root: Path, who: str, *, trust: bool) -> Any:
     if not file.is_file():
         raise CardError(f"{who}: {missing('factory file', file, MISSING_FILE_FIX)}")
     if not trust:
-        raise TrustError(f"{who} would run the code in {file}: read it, then add --trust.")
+        raise TrustError(f"{who} would run the code in {file}: read it, then add --trust (trust=True in Python).")
     package = f"{PACKAGE_PREFIX}{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]}"
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         del sys.modules[name]  # the files may have changed since they were last loaded

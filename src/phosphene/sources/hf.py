@@ -170,8 +170,8 @@ def _check_code(facts: dict[str, Any], name: str, *, trust: bool) -> None:
         references = code.values() if isinstance(code, dict) else [code]
         files = sorted({str(one).rpartition("--")[2].partition(".")[0] + ".py" for one in references})
         raise TrustError(
-            f"hf:{name} would run the code that came with it ({', '.join(files)}): read it, then add --trust, or have "
-            "its weights saved as .safetensors for a card with arch or factory."
+            f"hf:{name} would run the code that came with it ({', '.join(files)}): read it, then add --trust (trust=True "
+            "in Python), or have its weights saved as .safetensors for a card with arch or factory."
         )
 
 
@@ -220,5 +220,7 @@ def _one_line(name: str) -> Iterator[None]:
             ) from error
         except ValueError as error:
             if "trust_remote_code" in str(error) or "custom code" in str(error):
-                raise TrustError(f"hf:{name} would run code that came with it: read it, then add --trust.") from error
+                raise TrustError(
+                    f"hf:{name} would run code that came with it: read it, then add --trust (trust=True in Python)."
+                ) from error
             raise

@@ -45,14 +45,6 @@ class FormError(PhospheneError):
         super().__init__(" ".join(self.faults.values()))
 
 
-ANOTHER_NAME = "another name"  # what the form says where a command's error says "another --out"
-
-
-def as_the_form_says(error: str) -> str:
-    """Return a command's error message with ``another --out`` replaced by ``another name``, which is what the form has in its place."""
-    return error.replace("another --out", ANOTHER_NAME)
-
-
 @dataclass(frozen=True)
 class Command:
     """A ``phosphene`` command that a form asks for: action (map, scan or check), name of its run directory, values of its fields.

@@ -29,7 +29,7 @@ from phosphene.runs.failures import note_command_failure
 from phosphene.runs.scores import NAME as SCORES
 from phosphene.sources import SPEC_FORMS, list_specs
 from phosphene.web.folder import HERE, Folder, NotHereError, read_cached, thumbnail
-from phosphene.web.form import ANOTHER_NAME, CONCEPT_FORMS, FIELDS, LONGEST_NAME, Command, FormError, read_form
+from phosphene.web.form import CONCEPT_FORMS, FIELDS, LONGEST_NAME, Command, FormError, read_form
 from phosphene.web.guard import REPORT_POLICY
 from phosphene.web.processes import CommandProcess, Processes
 from phosphene.web.validate import validate
@@ -189,7 +189,7 @@ class Gallery:
             try:
                 await run_in_threadpool(validate, command, run)  # takes seconds, and pages are served meanwhile
             except FormError as error:
-                if ANOTHER_NAME in error.faults.get("name", ""):
+                if "name" in error.faults and run.exists():
                     error.faults["name"] += f" {self._free_name(command.name)} is free."
                 raise
             self.processes.start(command, run)
@@ -241,7 +241,7 @@ class Gallery:
             runs=[view for view in runs if view.finished_maps],
             forms=SPEC_FORMS,
             concept_forms=CONCEPT_FORMS,
-            recipes={name: text for name, (text, _) in RECIPES.items()},
+            recipes={name: recipe.description for name, recipe in RECIPES.items()},
             default=DEFAULT_RECIPE,
             title="New run",
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from phosphene.errors import printable
 from phosphene.runs.scans import NAME as SCAN
-from phosphene.web.form import Command, FormError, as_the_form_says
+from phosphene.web.form import Command, FormError
 
 MOST_RUNNING, MOST_LISTED = 4, 100
 LAST_LINES, LONGEST_LINE = 40, 2000
@@ -90,8 +90,7 @@ class CommandProcess:
         lines = list(self.lines)
         if self.state == "failed":
             errors = [line.removeprefix("phosphene: ") for line in lines if line.startswith("phosphene: ")]
-            reason = (errors or lines or [f"it ended with exit code {self.process.returncode} and no message."])[-1]
-            return as_the_form_says(reason)
+            return (errors or lines or [f"it ended with exit code {self.process.returncode} and no message."])[-1]
         return last_progress(lines)
 
     def stop(self) -> None:

@@ -10,15 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from phosphene.checked import checked
-from phosphene.errors import PhospheneError, RunError, first_line
+from phosphene.errors import PortError, RunError, first_line
 from phosphene.extras import require
 from phosphene.textfile import exists, is_dir
 
 PORT, MOST_PORT = 8421, 65535
-
-
-class PortError(PhospheneError):
-    """Raised if the server cannot listen on its host and port."""
 
 
 @checked()
@@ -92,17 +88,15 @@ def _bind(host: str, port: "int | None", on_message: Callable[[str], None]) -> s
     """Return a socket that listens on ``port``, or if that is ``None``, on 8421 or (with a message) a free port; PortError if it cannot."""
     wanted = PORT if port is None else port
     if not 0 <= wanted <= MOST_PORT:  # the system would take the rest of a division
-        raise PortError(f"port {wanted} is none: choose another --port, up to {MOST_PORT}, or 0 for a free one.")
+        raise PortError(f"port {wanted} is none: choose another port, up to {MOST_PORT}, or 0 for a free one.")
     try:
         return _listen(host, wanted)
     except (OSError, ValueError) as error:  # a name such as a..b cannot be encoded
         if getattr(error, "errno", None) != errno.EADDRINUSE:
             reason = getattr(error, "strerror", None) or first_line(error)
-            raise PortError(
-                f"cannot bind to {host}, port {wanted}: {reason}. Choose another --host or --port."
-            ) from None
+            raise PortError(f"cannot bind to {host}, port {wanted}: {reason}. Choose another host or port.") from None
     if port is not None:
-        raise PortError(f"port {port} of {host} is taken: choose another --port, or 0 for a free one.")
+        raise PortError(f"port {port} of {host} is taken: choose another port, or 0 for a free one.")
     on_message(f"port {PORT} is taken: a free one is used instead.")
     return _listen(host, 0)
 

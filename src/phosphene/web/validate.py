@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.errors import ConceptError, PhospheneError, RunError, SamplesError, one_line
-from phosphene.web.form import Command, FormError, as_the_form_says
+from phosphene.web.form import Command, FormError
 
 TIMEOUT = 60.0  # seconds; a command whose model takes longer to load, or must be downloaded, starts without this
 
@@ -35,7 +35,7 @@ class Faults(dict[str, str]):
         except SamplesError as error:
             self["samples"] = str(error)
         except RunError as error:
-            self["run" if field == "run" else "name"] = as_the_form_says(str(error))
+            self["run" if field == "run" else "name"] = str(error)
         except ConceptError as error:
             self["concepts" if field == "name" else field] = str(error)
         except PhospheneError as error:

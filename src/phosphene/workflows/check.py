@@ -86,7 +86,7 @@ class CheckPlan:
         if len(chosen_maps) == total:
             return ""
         names, most = first_few([one.short for one in chosen_maps]), min(total, MOST_CLASSES)
-        return f"Maps of {len(chosen_maps)} of {total:,} concepts were chosen (--most, up to {most}): {names}."
+        return f"Maps of {len(chosen_maps)} of {total:,} concepts were chosen (option most, up to {most}): {names}."
 
     @property
     def doubt(self) -> str:
@@ -99,9 +99,9 @@ class CheckPlan:
         classes = len(disjoint(one.concept for one in self.context.maps))
         too_few = classes < FEWEST
         has = "these maps have" if self.run is None else "this run has"
-        have = f"{has} {classes}" if too_few else f"--most leaves {self.context.classes}"
+        have = f"{has} {classes}" if too_few else f"{self.context.classes} were chosen"
         noun = self.context.words.several
-        fix = f"map at least {FEWEST} {noun}" if too_few else "give a larger --most"
+        fix = f"map at least {FEWEST} {noun}" if too_few else "choose more, by the option most"
         return (
             f"at least {FEWEST} {noun} are needed for a verdict, and {have}, so that checks will say "
             f"'too few to tell': {fix}."

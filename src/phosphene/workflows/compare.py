@@ -125,7 +125,7 @@ class Comparison:
             )
         if not self.seeds_known:
             notes.append(
-                "What another seed changes is known only with two seeds per class in both runs (--seeds 2): no change is "
+                "What another seed changes is known only with two seeds per class in both runs: no change is "
                 "given, and the order alone means something."
             )
         elif any(one.images is not None for one in self.changes):

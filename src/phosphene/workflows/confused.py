@@ -1,8 +1,6 @@
 """The pairs of classes that a network confuses most on labelled samples, to be mapped as contrasts."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +12,7 @@ from phosphene.engine import Engine
 from phosphene.errors import ConceptError, SamplesError, first_few
 from phosphene.formats import percent
 from phosphene.labels import first_synonym
-from phosphene.samples import default_samples
+from phosphene.samples import MEMORY, SamplePool
 from phosphene.samples.labelled import load_labelled
 
 # Samples that are classified at most, spread over all that there are.
@@ -43,7 +41,7 @@ class ConfusedPair:
         return f"{names} (mean probability {percent(self.share)} for samples of the other)"
 
 
-def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: str = "auto") -> list[ConfusedPair]:
+def confused_pairs(classifier: Classifier, pool: SamplePool, most: int, *, device: str = "auto") -> list[ConfusedPair]:
     """Return the pairs of classes that a network confuses most, the most confused first.
 
     Of such a pair, samples of one class get a high mean probability of the other.
@@ -53,7 +51,7 @@ def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: s
 
     Args:
         classifier: The network.
-        samples: Spec of a folder, a ``.parquet`` or an ``.npz`` file with labels, or ``demo:shapes``.
+        pool: Samples of a folder, a ``.parquet`` or an ``.npz`` file with labels, of ``demo:shapes``, or of a data set in memory.
         most: How many pairs.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
@@ -62,12 +60,12 @@ def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: s
         CardError: they are measurements.
         SamplesError: the samples cannot be read, or have no labels of at least two of the network's classes.
     """
-    classifier.refuse_regression("--confused")
+    classifier.refuse_regression("a search for confused pairs")
     if classifier.multi_label:
         raise ConceptError(
-            f"{classifier.name} has independent outputs, so it confuses no pairs: name contrasts with -c."
+            f"{classifier.name} has independent outputs, so it confuses no pairs: name contrasts, such as 'A vs B'."
         )
-    pixels, truth = _labelled_samples(classifier, samples)
+    pixels, truth = _labelled_samples(classifier, pool)
     with Engine(classifier, device=device) as engine:
         p = torch.cat(
             [engine.logits(part.float() / 255).double().softmax(1).cpu() for part in torch.split(pixels, 256)]
@@ -88,27 +86,27 @@ def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: s
     return pairs
 
 
-def _labelled_samples(classifier: Classifier, samples: Any) -> tuple[Tensor, list[int]]:
-    """Return samples, uint8 (n, c, h, w), and the network's class of each, -1 if unknown.
+def _labelled_samples(classifier: Classifier, pool: SamplePool) -> tuple[Tensor, list[int]]:
+    """Return samples of a pool's spec, uint8 (n, c, h, w), and the network's class of each, -1 if unknown.
 
     Labels of fewer than two of the network's classes are a SamplesError.
     """
-    if samples is None:
-        samples = default_samples(classifier.spec)
-    if samples == "demo:shapes":
+    if pool.spec == "demo:shapes":
         images, classes = world.draw_images(DRAWN_SAMPLES, DRAWN_SEED, classifier.input.size[0])
         names = [classifier.labels.closest(label) for label in world.LABELS]
         pixels = torch.from_numpy(images)
         truth: list[int] | None = [names[one][0] if len(names[one]) == 1 else -1 for one in classes.tolist()]
-    elif not isinstance(samples, str | Path) or str(samples).startswith("synthetic:"):
+    elif pool.synthetic:
         raise SamplesError(
-            "confused pairs need labelled samples: give a folder, .parquet or .npz of images with labels."
+            "confused pairs need labelled samples: give a folder, .parquet or .npz of images with labels, or in Python a "
+            "data set of images with labels."
         )
     else:
-        pixels, truth = load_labelled(str(samples), classifier.input.shape, classifier.labels, MOST_SAMPLES)
+        pixels, truth = load_labelled(pool, classifier.input.shape, classifier.labels, MOST_SAMPLES)
     if truth is None or len(set(truth) - {-1}) < 2:
         examples = first_few(list(map(first_synonym, classifier.labels)), 3)
+        fix = "labels that are their names" if pool.spec == MEMORY else "images in folders named after them"
         raise SamplesError(
-            f"{samples} has no labels of two classes of {classifier.name}: give images in folders named after them ({examples})."
+            f"samples {pool.spec} have no labels of two classes of {classifier.name}: give {fix} ({examples})."
         )
     return pixels, truth

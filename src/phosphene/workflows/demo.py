@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from phosphene.arguments import Device
 from phosphene.backdoor.scan import ScanProgress
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, Verdict
 from phosphene.checked import checked
@@ -67,16 +68,16 @@ def demo_folder() -> Path:
 
 @checked()
 def run_demo(
-    out: "str | Path | None" = None, *, device: str = "auto", progress: "bool | ProgressDisplay" = True
+    out: "str | Path | None" = None, *, device: Device = "auto", progress: "bool | ProgressDisplay" = True
 ) -> DemoResult:
     """Map and score the classes of a demo network, scan two networks, and write the report.
 
     Args:
         out: The run directory; by default below ``runs``, by recipe.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         progress: Whether progress is shown.
     """
-    out = demo_folder() if out is None else Path(out)
+    device, out = str(device), demo_folder() if out is None else Path(out)
     with show_progress(progress, SOURCE) as display:
         display.title = SOURCE
         classifier = load(SOURCE)

@@ -18,7 +18,7 @@ from phosphene.metrics.information import try_sizes
 from phosphene.metrics.norm_statistics import natural_noise
 from phosphene.metrics.range_check import check_range
 from phosphene.runs.facts import versions
-from phosphene.samples import SamplePool, is_natural
+from phosphene.samples import MEMORY, SamplePool, is_natural
 from phosphene.samples.labelled import load_labelled
 
 SAMPLES = 64
@@ -26,15 +26,16 @@ SIZE_SAMPLES = 16
 
 
 def examine_machine() -> dict[str, Any]:
-    """Return the versions, processor cores, GPUs and extras of this machine, as texts by name.
+    """Return the versions, processor cores, threads of torch, GPUs and extras of this machine by name.
 
-    ``extras`` says of each extra whether it is installed.
+    Cores and threads are numbers, the others texts; ``extras`` says of each extra whether it is installed.
     """
     cuda = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
         **versions(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "cores": f"{os.cpu_count()}, {torch.get_num_threads()} threads",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "cuda": ", ".join(cuda) or "none",
         "extras": {
             extra: f"not installed ({', '.join(packages)}): {install_command(extra)}" if packages else "installed"
@@ -60,7 +61,7 @@ def examine_model(
     natural = is_natural(classifier, spec)
     truth = None
     if natural:
-        pixels, truth = load_labelled(spec, shape, classifier.labels, SAMPLES, pool)
+        pixels, truth = load_labelled(pool, shape, classifier.labels, SAMPLES)
         samples = pixels.float() / 255
     else:
         samples = natural_noise(SAMPLES, shape)
@@ -75,8 +76,9 @@ def examine_model(
             layer = engine.spatial_layer()
         except RecipeError as error:
             layer = f"none ({error})"
+        given = "the given samples" if spec == MEMORY else spec
         samples_text = (
-            f"{len(samples)} of {spec}" if natural else f"{len(samples)} images of noise with natural colours"
+            f"{len(samples)} of {given}" if natural else f"{len(samples)} images of noise with natural colours"
         )
         (height, width), space = classifier.input.size, classifier.input
         facts = {
@@ -123,7 +125,7 @@ def _predictions_line(classes: int, samples_text: str) -> str:
     ``classes`` is the number of classes that it predicted.
     """
     if classes == 1:
-        return f"one class for every sample ({samples_text}): check [input] mean and std, or give natural --samples"
+        return f"one class for every sample ({samples_text}): check [input] mean and std, or give natural samples"
     return "different classes for different samples"
 
 

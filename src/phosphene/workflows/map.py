@@ -1,6 +1,5 @@
 """``map``: make the missing maps of plans in run directories, and write a report of each run."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -8,7 +7,7 @@ from typing import Any
 
 from phosphene.concept_map import kind_facts
 from phosphene.engine.device import way_of_computing
-from phosphene.errors import JobsError, PhospheneWarning
+from phosphene.errors import JobsError, SamplesError, warn
 from phosphene.executors.base import Executor, MapPlan, MapSummary
 from phosphene.executors.interrupt import interruptible
 from phosphene.executors.local import LocalExecutor
@@ -18,6 +17,7 @@ from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
 from phosphene.runs.live import remove_ended_signs
 from phosphene.runs.lock import hold
+from phosphene.samples import MEMORY
 from phosphene.version import __version__
 from phosphene.workflows.concept_maps import OpenRun
 from phosphene.workflows.estimate import Estimate
@@ -146,6 +146,7 @@ def execute(
         JobsError: maps could not be made; all others are finished.
         KeyboardInterrupt: Ctrl-C or SIGTERM has come; unfinished maps have checkpoints.
         RunError: a run directory belongs to something else, is in use by another command, or cannot be written.
+        SamplesError: samples are in memory, and the executor has worker processes.
 
     Example:
         >>> import tempfile
@@ -165,6 +166,11 @@ def execute(
     with ExitStack() as stack:
         stop = stack.enter_context(interruptible())
         for one in plan_list:
+            if one.pool.spec == MEMORY and not isinstance(executor, LocalExecutor):
+                raise SamplesError(
+                    "worker processes load samples by their spec, and these are in memory: save them as a .npy file and give "
+                    "its path, or map in one process, without executor and workers."
+                )
             with one.engine() as engine:
                 engine.spatial_layer(one.recipe.xi_layer)  # what cannot work is refused before anything is written
             labels = one.classifier.labels
@@ -200,11 +206,9 @@ def _warn_of_another_way(plan: MapPlan) -> None:
     facts = plan.run.facts()
     was, now = (way_of_computing(one["device"], one.get("precision", "")) for one in (facts, plan.facts))
     if was and was != now:
-        line = (
-            f"{plan.run.path} was made on {was}, and further maps are made on {now}: --device and --precision choose."
-        )
-        warnings.warn(line, PhospheneWarning, stacklevel=2)
+        line = f"{plan.run.path} was made on {was}, and further maps are made on {now}: device and precision choose."
+        warn(line)
     version = facts["versions"]["phosphene"]
     if version != __version__:
         line = f"{plan.run.path} was made by phosphene {version}, and further maps are made by {__version__}."
-        warnings.warn(line, PhospheneWarning, stacklevel=2)
+        warn(line)

@@ -17,7 +17,7 @@ from phosphene.mapper.units import resolve_units
 from phosphene.recipe import DEFAULT_CHANNELS, RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import directory_name
-from phosphene.samples import SamplePool
+from phosphene.samples import MEMORY, SamplePool
 from phosphene.textfile import exists
 from phosphene.workflows.confused import confused_pairs
 
@@ -64,11 +64,11 @@ def run_name(classifier: Classifier, recipe: Recipe) -> str:
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:
     """Return the default run directory: runs/<model>-<recipe>; a hash follows if the recipe is not built in or ``samples`` are given.
 
-    The hash is of recipe and samples. One of the model follows if another model of this name has been mapped there. So
-    trying things does not collide.
+    The hash is of recipe and samples: of their spec, or of their own hash if they are in memory. One of the model follows
+    if another model of this name has been mapped there. So trying things does not collide.
     """
     name = run_name(classifier, recipe)
-    if samples is not None or recipe not in [known for _, known in RECIPES.values()]:
+    if samples is not None or recipe not in RECIPES.values():
         name += "-" + hashlib.sha256(f"{recipe.sha256} {samples}".encode()).hexdigest()[:6]
     return unless_of_another_model(Path("runs") / name, classifier)
 
@@ -139,22 +139,27 @@ def plan_all(
 ) -> list[MapPlan]:
     """Load models and samples, and return a MapPlan per model and recipe; if several, ``out`` holds a directory each.
 
-    With ``confused``, the concepts are the contrasts, both ways, of so many pairs of classes that each model confuses
-    most on the samples; each pair is passed to ``on_note`` as a line. Further arguments are those of :func:`plan`.
+    With ``confused``, the concepts, which are left out then, are the contrasts, both ways, of so many pairs of classes
+    that each model confuses most on the samples; each pair is passed to ``on_note`` as a line. Further arguments are those
+    of :func:`plan`.
 
     Raises:
         SpecError: two runs would share a directory.
+        ConceptError: both ``concepts`` and ``confused`` are given.
         PhospheneError: a model, the samples or a concept does not exist, or a directory cannot take its run.
     """
     plans: list[MapPlan] = []
     concepts = concept_list(concepts)
+    if confused and concepts is not None:
+        raise ConceptError("confused pairs are mapped in place of concepts: leave out one or the other.")
     for model in models:
         classifier = to_classifier(model, trust=trust, concepts=concepts)
+        chosen = concepts
         pool = to_pool(samples, classifier)
         if confused:
             with _naming_model(classifier, models):
-                pairs = confused_pairs(classifier, samples, confused, device=settings.get("device", "auto"))
-            concepts = [way.expression for pair in pairs for way in (pair.first, pair.second)]
+                pairs = confused_pairs(classifier, pool, confused, device=settings.get("device", "auto"))
+            chosen = [way.expression for pair in pairs for way in (pair.first, pair.second)]
             for pair in pairs[:MOST_PAIRS]:
                 on_note(f"{classifier.name} confuses {pair}")
             if len(pairs) > MOST_PAIRS:
@@ -162,8 +167,8 @@ def plan_all(
                     f"and {count(len(pairs) - MOST_PAIRS, 'further pair')}, each less often (at most {percent(pairs[MOST_PAIRS].share)})"
                 )
         for recipe in recipes:
-            chosen = None if samples is None else pool.spec
-            where = default_run(classifier, recipe, chosen) if out is None else Path(out)
+            given = None if samples is None else pool.sha256 if pool.spec == MEMORY else pool.spec
+            where = default_run(classifier, recipe, given) if out is None else Path(out)
             if out is not None and len(models) * len(recipes) > 1:
                 where /= run_name(classifier, recipe)
             if where in [other.run.path for other in plans]:
@@ -171,7 +176,7 @@ def plan_all(
                     f"two models or recipes are called {where.name!r} and would share {where}: map them one by one."
                 )
             with _naming_model(classifier, models):
-                plans.append(plan(classifier, recipe, pool, where, concepts, seeds, **settings))
+                plans.append(plan(classifier, recipe, pool, where, chosen, seeds, **settings))
     return plans
 
 

@@ -11,7 +11,7 @@ from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import computes_otherwise
 from phosphene.runs.labels import refuse_other_labels
-from phosphene.samples import SamplePool
+from phosphene.samples import MEMORY, SamplePool
 from phosphene.sources import is_factory
 from phosphene.sources.factory import check_named
 
@@ -26,7 +26,7 @@ def model_of_run(
         facts: The content of ``run.json``.
         model: The model that made the maps, or its spec from here; ``None`` for the spec in ``facts``.
         trust: Allow code that came with it to run.
-        option: The option by which the user names a model, for messages.
+        option: The options by which the user names a model, for messages.
 
     Raises:
         PhospheneError: the model cannot be loaded.
@@ -75,12 +75,21 @@ def samples_of_run(facts: dict[str, Any], samples: Samples, shape: tuple[int, in
     if samples is not None:
         return to_pool_of_shape(samples, shape)
     spec, sha256 = facts["samples"]["spec"], facts["samples"]["sha256"]
+    if spec == MEMORY:
+        raise SamplesError(
+            "the run's samples were given in Python and are not stored: give them again (samples= in Python), or others "
+            "(--samples)."
+        )
     try:
         pool = to_pool_of_shape(spec, shape)
     except SamplesError as error:
-        raise SamplesError(f"the run's samples cannot be had again, choose others with --samples: {error}") from None
+        raise SamplesError(
+            f"the run's samples cannot be had again, choose others (--samples, or samples= in Python): {error}"
+        ) from None
     if pool.sha256 != sha256:
-        raise SamplesError(f"samples {spec} have changed since the run: choose others with --samples.")
+        raise SamplesError(
+            f"samples {spec} have changed since the run: choose others (--samples, or samples= in Python)."
+        )
     return pool
 
 
@@ -102,7 +111,7 @@ def origin_of_run(
         RunError: the recipe is damaged, or of another version.
     """
     recipe = _recipe_of_run(run, facts["recipe"])
-    classifier = model_of_run(run, facts, model, trust=trust, option="--model")
+    classifier = model_of_run(run, facts, model, trust=trust, option="--model, or model= in Python")
     pool = samples_of_run(facts, samples, classifier.input.shape)
     precision = str(facts.get("precision") or "auto")
     return MapOrigin(classifier=classifier, pool=pool, recipe=recipe, device=device, precision=precision)

@@ -224,7 +224,9 @@ def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Cl
         if key in classifiers:
             refuse_other_labels(source.run.path, source.facts["jobs"], classifiers[key].labels)
         else:
-            classifiers[key] = model_of_run(source.run, source.facts, trust=trust, option="--target")
+            classifiers[key] = model_of_run(
+                source.run, source.facts, trust=trust, option="--target, or targets= in Python"
+            )
     return list(classifiers.values())
 
 
