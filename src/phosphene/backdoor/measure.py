@@ -35,7 +35,7 @@ class ScanEngine(Engine):
     It raises NumericError if logits, losses or gradients are not finite: a search would go on with them in silence.
 
     Args:
-        on_images: Called after every call with the number of images that it ran.
+        on_images: Called after :meth:`logits` and :meth:`gradients` with the number of images.
         *args: Arguments of :class:`phosphene.engine.Engine`.
         **options: Keyword arguments of :class:`phosphene.engine.Engine`.
     """
