@@ -69,7 +69,7 @@ def figures(name: str, maps: list[ConceptMap], kept: torch.Tensor) -> list[dict[
     with Engine(network(name)) as engine:
         for one in maps:
             assert one.concept.unit is not None  # noqa: S101  (they are of units)
-            reader = engine.reading([one.concept.unit], kept)
+            reader = engine.with_units([one.concept.unit], kept)
             image = float(reader.logits(one.pixels[None])[0, -1])
             moved = reader.logits((kept[:RAISED] / 255 - one.nu).clamp(0, 1))[:, -1]
             largest = float(reader.classifier.of_samples.max())

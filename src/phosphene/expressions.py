@@ -9,8 +9,8 @@ from phosphene.labels import INDEX, OPERATOR, Labels, first_synonym
 from phosphene.prompts import TEXT, label_of, replace_prompts
 from phosphene.units import FORMS
 
-# Readings of an ambiguous expression that are told apart.
-MOST_READINGS = 8
+# Parses of an ambiguous expression that are told apart.
+MOST_PARSES = 8
 # Classes are looked up in lists of labels as long as the largest index of a class; a damaged run may have any.
 MOST_INDEX = 1_000_000
 
@@ -28,7 +28,7 @@ def parse(text: str, labels: Labels, *, multi_label: bool = False) -> Concept:
     network, which tells it from *none of these*.
 
     Raises:
-        ConceptError: a name is no class, or several; the expression has several readings, which are listed; a class is
+        ConceptError: a name is no class, or several; the expression has several meanings, which are listed; a class is
             on both sides; or nothing is left to push down.
     """
     sides = _sides_of(text, labels)
@@ -106,8 +106,8 @@ def _labels_of(concepts: Iterable[Concept], groups: "Mapping[str, Sequence[int]]
     return Labels(names, groups, partial=True)
 
 
-# A reading of an expression: the operator before each name, which the first has not, the name, and whether it was quoted.
-Reading = tuple[tuple[str, str, bool], ...]
+# A parse of an expression: the operator before each name, which the first has not, the name, and whether it was quoted.
+Parse = tuple[tuple[str, str, bool], ...]
 
 
 def _sides_of(text: str, labels: Labels) -> Sides:
@@ -119,16 +119,16 @@ def _sides_of(text: str, labels: Labels) -> Sides:
     text = " ".join(text.split())
     if labels.has(text) or not (OPERATOR.search(text) or text.startswith('"')):
         return Sides(_find(text, labels))
-    readings = {reading: _resolve(reading, text, labels) for reading in _readings(text, labels)}
-    if len({tuple(map(frozenset, sides)) for sides in readings.values()}) > 1:
+    sides_by_parse = {parse: _resolve(parse, text, labels) for parse in _parses(text, labels)}
+    if len({tuple(map(frozenset, sides)) for sides in sides_by_parse.values()}) > 1:
         listing = "; or ".join(
-            " ".join(f'{operator} "{name}"'.strip() for operator, name, _ in one) for one in readings
+            " ".join(f'{operator} "{name}"'.strip() for operator, name, _ in one) for one in sides_by_parse
         )
         raise ConceptError(f"{text!r} has several meanings, so quote its names: {listing}.")
-    return next(iter(readings.values()))
+    return next(iter(sides_by_parse.values()))
 
 
-def _readings(text: str, labels: Labels) -> list[Reading]:
+def _parses(text: str, labels: Labels) -> list[Parse]:
     """Return the ways to split text into names, up to 8; if there are none, one that splits at each operator.
 
     Raises:
@@ -145,27 +145,27 @@ def _readings(text: str, labels: Labels) -> list[Reading]:
         parts.append((operator, match["quoted" if quoted else "plain"], quoted))
         operator, position = match["operator"], match.end()
     longest = 1 + max((len(OPERATOR.findall(label)) for label in labels), default=0)  # parts that one label may span
-    readings: list[list[Reading]] = [[] for _ in parts] + [[()]]  # of what follows each part
+    parses: list[list[Parse]] = [[] for _ in parts] + [[()]]  # of what follows each part
     for start in reversed(range(len(parts))):
         for end in range(start + 1, min(start + longest, len(parts)) + 1):
             span = parts[start:end]
             name = span[0][1] + "".join(f" {operator} {other}" for operator, other, _ in span[1:])
             if labels.has(name) and (len(span) == 1 or not any(quoted for _, _, quoted in span)):
-                readings[start] += [((span[0][0], name, span[0][2]), *rest) for rest in readings[end]]
-        del readings[start][MOST_READINGS:]
-    contrasts = [one for one in readings[0] if [operator for operator, *_ in one].count("vs") < 2]
+                parses[start] += [((span[0][0], name, span[0][2]), *rest) for rest in parses[end]]
+        del parses[start][MOST_PARSES:]
+    contrasts = [one for one in parses[0] if [operator for operator, *_ in one].count("vs") < 2]
     return contrasts or [tuple(parts)]
 
 
-def _resolve(reading: Reading, text: str, labels: Labels) -> Sides:
-    """Return the class indices that a reading means, as Sides.
+def _resolve(parse: Parse, text: str, labels: Labels) -> Sides:
+    """Return the class indices that a parse means, as Sides.
 
     Raises:
         ConceptError: a name is unknown, or there is a second ``vs``.
     """
     sides: tuple[list[int], ...] = ([], [])
     side = 0
-    for operator, name, quoted in reading:
+    for operator, name, quoted in parse:
         side += operator == "vs"
         if side > 1:
             raise ConceptError(f"{text!r} has more than one ' vs ': a contrast has two sides.")

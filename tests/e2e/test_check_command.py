@@ -99,6 +99,9 @@ def test_a_failed_check_is_said_plainly_and_the_command_has_done_its_job(check, 
     assert "FAILED" in answer.out
     assert "It depends on the seed." in answer.out
     assert "seeds: FAILED" in answer.err
+    strict = check("--only", "seeds", "--strict")
+    assert (strict.code, strict.err.splitlines()[-1]) == (4, "phosphene: fell short: seeds: FAILED.")
+    assert check("--only", "fidelity", "--strict").code == 0
 
 
 def test_json_is_one_document_and_only_chooses(check, made):

@@ -107,6 +107,37 @@ def test_two_runs_by_two_targets(runs, call):
     ]
 
 
+@pytest.mark.parametrize(("option", "measure"), [("--min-top1", "top1_all"), ("--min-m-score", "m_score")])
+def test_a_target_below_the_minimum_gives_a_code_of_its_own_and_the_results_are_there(runs, call, option, measure):
+    words = ["score", runs[1], "--target", "demo:shapes-plain", "--target", "demo:shapes-vit", "--device", "cpu"]
+    plain = call(*words)
+    best, worst = (row[measure] for row in rows(runs[1]))
+    assert best > worst + 0.1
+    reached = call(*words, option, worst - 0.01)
+    assert (reached.code, reached.out) == (0, plain.out)
+    (runs[1] / "scores.json").unlink()
+    short = call(*words, option, worst + 0.01)
+    assert (short.code, short.out) == (4, plain.out)
+    assert targets(runs[1]) == ["shapes-plain", "shapes-vit"]
+    line = short.err.splitlines()[-1]
+    assert [one for one in short.err.splitlines() if one.startswith("phosphene: ")] == [line]
+    assert line.startswith("phosphene: fell short: ")
+    assert "shapes-vit" in line
+    assert "shapes-plain recognises" not in line
+    assert "M_score of shapes-plain" not in line
+    as_json = call(*words, option, worst + 0.01, "--json")
+    assert as_json.code == 4
+    assert len(json.loads(as_json.out)["scores"]) == 2
+
+
+@pytest.mark.parametrize("share", ["80", "80%", "-0.1", "nan", "most"])
+def test_a_minimum_that_is_no_share_is_refused_before_any_work(runs, call, share):
+    before = contents(runs[0])
+    line = call("score", runs[0], "--target", "demo:shapes", "--min-top1", share).complaint
+    assert line.endswith(f"{share} is no share: give a number from 0 to 1, such as 0.8.")
+    assert contents(runs[0]) == before
+
+
 def test_misread_concepts_are_named(runs, call):
     answer = call("score", *runs, "--target", "demo:shapes-trojan")
     for run in runs:

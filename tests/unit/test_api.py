@@ -245,8 +245,8 @@ def test_a_device_of_torch_is_as_good_as_its_name(network, maps, tmp_path):
     assert [one.name for one in ph.check(maps, only="fidelity", device=cpu, progress=False)] == ["fidelity"]
     assert "predictions" in ph.doctor(network, device=cpu)
     assert MapEvery(network, ["lion"], overrides=tiny.SHORT, device=cpu).device == "cpu"
-    planned = ph.scan_run(network, device=cpu, alpha=0.25, out=tmp_path / "scan", dry_run=True, progress=False)
-    assert planned.plan.device == "cpu"
+    planned = ph.scan(network, device=cpu, alpha=0.25, out=tmp_path / "scan", dry_run=True, progress=False)
+    assert planned.device == "cpu"
 
 
 def test_the_machine_s_figures_are_numbers():

@@ -93,7 +93,7 @@ def test_a_network_that_is_read_is_compiled_once_to_be_timed() -> None:
     with Engine(classifier(5), device="cpu", planned_passes=10**12) as engine:
         plain, read = engine.forwards._logits_that_are_read, engine.feature_statistics(samples)
         counters.clear()
-        compiled_if_it_pays(engine, plain, 4, read.reading)
+        compiled_if_it_pays(engine, plain, 4, read.collecting_features)
         assert counters["stats"]["unique_graphs"] == 1
         facts = json.loads(cache_file(network_facts(engine) | {"images": "4", "statistics": "True"}).read_text())
         assert facts["seconds"] > 0

@@ -265,13 +265,13 @@ def test_other_samples_get_another_default_directory(tmp_path, monkeypatch):
 
 def test_a_scan_takes_them_and_its_references_of_another_size_do_not(tmp_path):
     network, array = hand.classifier(), images(120, size=(16, 16))
-    planned = ph.scan_run(network, samples=array, alpha=0.25, out=tmp_path, dry_run=True, progress=False)
-    assert planned.plan.request["samples"]["spec"] == "memory"
+    planned = ph.scan(network, samples=array, alpha=0.25, out=tmp_path, dry_run=True, progress=False)
+    assert planned.request["samples"]["spec"] == "memory"
     with (
         Engine(tiny.classifier(size=20), device="cpu") as engine,
         pytest.raises(SamplesError, match=r"tiny takes images of another size, \(3, 20, 20\), and samples in memory"),
     ):
-        measure(engine, planned.plan.pool)
+        measure(engine, planned.pool)
 
 
 def test_worker_processes_refuse_them_before_anything_is_written(tmp_path):

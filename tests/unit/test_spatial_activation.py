@@ -95,7 +95,7 @@ def test_a_module_that_is_called_again_without_positions_is_spatial_all_the_same
         assert engine.spatial_layer() == "relu"
         assert engine.activations(torch.rand(3, 3, 16, 16), "relu").shape == (3, 8, 2, 2)
         samples = torch.randint(0, 256, (20, 3, 16, 16), dtype=torch.uint8)
-        assert engine.reading([Unit("relu", 0)], samples).logits(torch.rand(2, 3, 16, 16)).shape == (2, 4)
+        assert engine.with_units([Unit("relu", 0)], samples).logits(torch.rand(2, 3, 16, 16)).shape == (2, 4)
 
 
 class Flattens(nn.Module):

@@ -56,7 +56,7 @@ def test_divergence_and_gradient_are_those_of_the_definition(engine):
     samples, images = noise(40, 3, 16, 16), noise(6, 3, 16, 16, seed=1).double() / 255
     images = (images * torch.linspace(0.3, 1, 6)[:, None, None, None]).requires_grad_()
     statistics, owner = engine.feature_statistics(samples), torch.tensor([0, 0, 0, 0, 1, 1])
-    with statistics.reading() as features:
+    with statistics.collecting_features() as features:
         engine._network(images)
         found = statistics.divergence(features, owner)
     assert not features, "they hold the feature maps of the whole pass"
@@ -118,7 +118,7 @@ def calls_and_divergence(engine):
     """How often each layer is called in a pass of samples, and the largest divergence of these from their own statistics."""
     samples = noise(8, 3, 16, 16)
     statistics = engine.feature_statistics(samples)
-    with statistics.reading() as features:
+    with statistics.collecting_features() as features:
         engine.logits(samples / 255)
         calls = [len(one) for one in features.values()]
         return calls, statistics.divergence(features, torch.zeros(8, dtype=torch.int64)).abs().max()

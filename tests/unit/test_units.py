@@ -142,13 +142,13 @@ class TestParse:
             Unit.parse(text)
 
 
-class TestReading:
+class TestWithUnits:
     def test_a_column_is_the_activation_in_deviations_above_the_99th_percentile(self):
         classifier, images, pool = tiny.classifier(), torch.rand(5, 3, 16, 16), samples()
         of_samples = by_hand(classifier.module, pool / 255)
         limit, spread = of_samples.quantile(0.99), of_samples.std(correction=0)
         with Engine(classifier, device="cpu", micro_batch=3) as engine, torch.no_grad():
-            found = engine.reading([Unit("3", 2)], pool).logits(images)
+            found = engine.with_units([Unit("3", 2)], pool).logits(images)
             plain = engine.logits(images)
             expected = (by_hand(classifier.module, images) - limit) / spread
         assert torch.allclose(found[:, :5], plain, atol=1e-6)
@@ -181,13 +181,24 @@ class TestReading:
         classifier = tiny.classifier()
         tiny.limit_memory(classifier.module[4], 10)
         with Engine(classifier, device="cpu", micro_batch=32) as engine:
+            view = engine.with_units([Unit("3", 2)], pool)
             torch.testing.assert_close(engine.activations_of_samples(pool, "3"), expected)
-            assert engine.micro_batch == 8
+            assert (engine.micro_batch, view.micro_batch) == (8, 8)
+
+    def test_what_one_engine_measures_the_other_does_not_take_for_its_own(self):
+        pool = samples()
+        with Engine(tiny.classifier(), device="cpu") as engine:
+            engine.added = {}  # as what an engine may keep one day
+            plain = engine.logits_of_samples(pool)
+            view = engine.with_units([Unit("3", 2)], pool)
+            assert not hasattr(view, "added")
+            assert view.logits_of_samples(pool).shape[1] == plain.shape[1] + 1
+            assert engine.logits_of_samples(pool) is plain
 
     def test_leaves_no_hook_behind_when_the_network_fails(self):
         classifier = tiny.classifier()
         with Engine(classifier, device="cpu") as engine:
-            reader = engine.reading([Unit("3", 2)], samples())
+            reader = engine.with_units([Unit("3", 2)], samples())
             last, classifier.module[7] = classifier.module[7], nn.Linear(4, 5)
             with pytest.raises(RuntimeError):
                 reader.logits(torch.rand(1, 3, 16, 16))
@@ -274,7 +285,7 @@ class TestMaps:
         maps = ph.map_concepts(network, ["unit:blocks.1:5", "star"], samples=pool, overrides=overrides, progress=False)
         one = maps["unit:blocks.1:5"][0]
         with Engine(network, device="cpu") as engine:
-            reader = engine.reading([Unit("blocks.1", 5)], pool.pixels)
+            reader = engine.with_units([Unit("blocks.1", 5)], pool.pixels)
             before = reader.logits(pool.held_out / 255)[:, -1]
             after = reader.logits((pool.held_out / 255 - one.nu).clamp(0, 1))[:, -1]
             value = logits_of_maps(reader, [one])[0, -1]

@@ -35,7 +35,7 @@ class ScanEngine(Engine):
     It raises NumericError if logits, losses or gradients are not finite: a search would go on with them in silence.
 
     Args:
-        on_images: Called with the number of images after every micro-batch.
+        on_images: Called after :meth:`logits` and :meth:`gradients` with the number of images.
         *args: Arguments of :class:`phosphene.engine.Engine`.
         **options: Keyword arguments of :class:`phosphene.engine.Engine`.
     """
@@ -44,25 +44,22 @@ class ScanEngine(Engine):
         super().__init__(*args, **options)
         self.images, self.on_images = 0, on_images
 
-    def _network(self, images: Tensor, forward: "Callable[[Tensor], Tensor] | None" = None) -> Tensor:
-        """Run the network, or ``forward``, on images; return the logits and count the images.
-
-        With ``forward``, they count twice: a backward pass follows.
-        """
-        logits = super()._network(images, forward)
-        count = len(images) * (1 if forward is None else 2)
-        self.images += count
+    def _count(self, images: int) -> None:
+        """Add a number of images to those that were run."""
+        self.images += images
         if self.on_images is not None:
-            self.on_images(count)
-        return logits
+            self.on_images(images)
 
     def logits(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) for images (n, c, h, w) in [0, 1]; NumericError if one is not finite."""
-        return require_finite(self.classifier, super().logits(images))
+        logits = super().logits(images)
+        self._count(len(images))
+        return require_finite(self.classifier, logits)
 
     def gradients(self, images: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Gradients:
         """Return the Gradients of each image, as the base class does; NumericError if a value is not finite."""
         gradients = super().gradients(images, classes, loss)
+        self._count(2 * len(images))
         require_finite(self.classifier, gradients.loss)
         require_finite(self.classifier, gradients.gradient, gradients=True)
         return gradients

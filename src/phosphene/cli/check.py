@@ -36,13 +36,16 @@ EXPLANATION_WIDTH = 100
     "--model", metavar="MODEL", help="Model that made the maps, such as its path from this folder.  [the run's]"
 )
 @click.option("--samples", metavar="SPEC", help="Samples for these maps; natural images show most.  [the run's]")
+@click.option(
+    "--strict", is_flag=True, help="Exit with 4 if a check failed, or was not passed because it could not be judged."
+)
 @options.device
 @options.trust
 @click.option(
     "--dry-run", is_flag=True, help="Print which checks would run and what they cost, by a short measurement, and stop."
 )
 @options.as_json
-def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) -> None:
+def command(run: Path, strict: bool, dry_run: bool, as_json: bool, **options_of_check: Any) -> int:
     """Run sanity checks of the maps of RUN, print the findings, and write them to RUN/checks.json and its report.
 
     They tell whether the maps show what the network has learned, or only what the method gives for any network: maps
@@ -50,6 +53,8 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
     samples. Each finding is written at once; after an interruption, the same command continues. Maps of fewer than four
     classes can neither pass nor fail: checks then say "too few to tell". Fidelity and diversity have no rule to pass, and
     say "figures only".
+
+    Exit codes: 0 done, whatever was found; 4 done, and with --strict not all was passed; 2 could not do it.
     """
     with ProgressDisplay("load torch") as display:
 
@@ -73,6 +78,7 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
                 f"{cached_count} of {count(len(findings), 'finding')} cached: the same maps, samples and concepts."
             )
         click.echo(f"{display.elapsed} in all; figures in {run / 'checks.json'}; open {findings.report}")
+    return options.exit_code(findings.not_passed if strict else [])
 
 
 def _finding_row(finding: "Finding") -> "list[str | Text]":

@@ -2,9 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
+
+from phosphene.errors import first_few, printable
+
+FELL_SHORT = 4  # exit code of a command that is done, and whose results fall short of what was asked for
 
 device = click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:1.")
 precision = click.option(
@@ -27,6 +32,26 @@ trust = click.option(
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there."
 )
+
+
+def share(text: "str | float") -> float:
+    """Return the value of an option that is a share, in [0, 1].
+
+    Raises:
+        BadParameter: it is something else.
+    """
+    with suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise click.BadParameter(f"{text} is no share: give a number from 0 to 1, such as 0.8.")
+
+
+def exit_code(shortfalls: Sequence[str]) -> int:
+    """Print what falls short, if anything does, as one line on stderr; return the exit code of the command: 4, or 0."""
+    if not shortfalls:
+        return 0
+    click.echo(f"phosphene: fell short: {printable(first_few(shortfalls))}.", err=True)
+    return FELL_SHORT
 
 
 def print_json(data: Any, warnings: "Sequence[str] | None" = None) -> None:

@@ -25,10 +25,27 @@ from phosphene.progress import ProgressDisplay
     metavar="SPEC",
     help="Only for maps of a regression network's outputs: samples from which the targets' percentiles are computed.  [the run's]",
 )
+@click.option(
+    "--min-top1",
+    default=0.0,
+    metavar="SHARE",
+    type=options.share,
+    help="Exit with 4 if a target recognises a smaller share of the maps of a run (top-1 among all classes).",
+)
+@click.option(
+    "--min-m-score", default=0.0, metavar="SHARE", type=options.share, help="Exit with 4 if an M_score is lower."
+)
 @options.device
 @options.trust
 @options.as_json
-def command(runs: tuple[Path, ...], targets: tuple[str, ...], as_json: bool, **options_of_score: Any) -> None:
+def command(
+    runs: tuple[Path, ...],
+    targets: tuple[str, ...],
+    min_top1: float,
+    min_m_score: float,
+    as_json: bool,
+    **options_of_score: Any,
+) -> int:
     """Score how well classifiers (--target) recognise the maps of each RUN; print a table, write RUN/scores.json and report.
 
     M_score lies in [1/L, 1] for L concepts and ignores labels, so top-1 is printed with it. Targets with other labels
@@ -37,6 +54,8 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], as_json: bool, **o
 
     A map of an output of a regression network is right where the target's own output of that name is above its 99th
     percentile over the samples, or for low: below its 1st; such maps have no M_score.
+
+    Exit codes: 0 done; 4 done, and a score is below --min-top1 or --min-m-score; 2 could not do it.
     """
     with ProgressDisplay("load torch") as display:
 
@@ -64,12 +83,13 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], as_json: bool, **o
     if as_json:
         document = {"scores": [{"run": str(one.run), **one.to_dict()} for one in scores], "reports": reports}
         options.print_json(document, [*display.warnings, *hints])
-        return
-    print_scores(scores)
-    for line in misclassified_lines(scores):
-        click.echo(line)
-    for hint in hints:
-        click.echo(hint, err=True)
-    for report in reports:
-        click.echo(f"open {report}")
-    click.echo(f"{display.elapsed} in all", err=True)
+    else:
+        print_scores(scores)
+        for line in misclassified_lines(scores):
+            click.echo(line)
+        for hint in hints:
+            click.echo(hint, err=True)
+        for report in reports:
+            click.echo(f"open {report}")
+        click.echo(f"{display.elapsed} in all", err=True)
+    return options.exit_code(scores.below(min_top1=min_top1, min_m_score=min_m_score))

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from phosphene.errors import SpeedWarning, first_line, warn
 
-Step = Callable[..., tuple[Tensor, ...]]
+TensorFunction = Callable[..., tuple[Tensor, ...]]
 Inputs = Sequence["Tensor | None"]
-Recorder = Callable[[Step, Inputs], Step]
+Recorder = Callable[[TensorFunction, Inputs], TensorFunction]
 
 EAGER_CALLS = 3  # libraries choose kernels and allocate in the first calls
 # Norm of the difference of an output, relative to its norm. Sums are added in any order on a GPU; a recording that
@@ -42,7 +42,7 @@ class CapturedSteps:
         self.steps: dict[Hashable, CapturedStep] = {}
         self.failed = False
 
-    def get(self, step: Step, key: Hashable) -> "CapturedStep":
+    def get(self, step: TensorFunction, key: Hashable) -> "CapturedStep":
         """Return the CapturedStep stored under ``key``; if there is none yet, make one of the function ``step`` and store it."""
         return self.steps.setdefault(key, CapturedStep(step, self))
 
@@ -59,10 +59,10 @@ class CapturedSteps:
 class CapturedStep:
     """Calls a function of tensors: per input shape, first as it is, then as a replayed CUDA graph; after any failure, always as it is."""
 
-    def __init__(self, step: Step, network: CapturedSteps) -> None:
+    def __init__(self, step: TensorFunction, network: CapturedSteps) -> None:
         self.step, self.network = step, network
         self.calls: dict[Hashable, int] = {}
-        self.recordings: dict[Hashable, Step] = {}
+        self.recordings: dict[Hashable, TensorFunction] = {}
         self.proved: set[Hashable] = set()
 
     def __call__(self, *inputs: "Tensor | None") -> tuple[Tensor, ...]:
@@ -103,7 +103,7 @@ class CudaGraphs:
         self.stream: torch.cuda.Stream | None = None
         self.pool: Any = None  # memory of the first recording, which the others share
 
-    def __call__(self, step: Step, inputs: Inputs) -> Step:
+    def __call__(self, step: TensorFunction, inputs: Inputs) -> TensorFunction:
         """Record ``step`` as a CUDA graph for inputs of these shapes; return a function that replays it for others.
 
         Raises:

@@ -82,7 +82,7 @@ class Forwards:
             if read and any(self.chosen):  # compiled with the hooks of other statistics, which torch may not notice
                 self.chosen, self.anew = {}, True
             plain = self._logits_that_are_read if read else self.engine.classifier.logits
-            self.chosen[read] = self._choose(plain, count, read.reading if read else nullcontext)
+            self.chosen[read] = self._choose(plain, count, read.collecting_features if read else nullcontext)
         return self.chosen[read]
 
     def _choose(self, plain: Forward, count: int, hooks: Hooks) -> Forward:

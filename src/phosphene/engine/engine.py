@@ -1,6 +1,5 @@
 """Runs a network in micro-batches: gradients, probabilities, logits and activations of many maps or images at once."""
 
-import copy
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
@@ -11,14 +10,14 @@ import torch
 from torch import Tensor
 
 from phosphene.classifier import Classifier
-from phosphene.engine.capture import EAGER_CALLS, CapturedSteps, CudaGraphs, Step
+from phosphene.engine.capture import EAGER_CALLS, CapturedSteps, CudaGraphs, TensorFunction
 from phosphene.engine.compiling import MODES, Forward, Forwards
 from phosphene.engine.device import PRECISIONS, pick_device, pick_precision, tf32_convolutions, without_autocast
 from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH, Result, halving_micro_batch, keep_freed_memory
 from phosphene.engine.modules import channels_first, find_spatial_layer, frozen, has_depthwise, refuse_own_type
-from phosphene.engine.statistics import FeatureStatistics, Prior, Reading
+from phosphene.engine.statistics import FeatureStatistics, GradientContext, Prior
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
 from phosphene.errors import DeviceError, PhospheneError
@@ -113,7 +112,7 @@ class Engine:
         self.forwards = Forwards(self)
         self._measured.clear()
 
-    def captured(self, step: Step, *key: Hashable) -> Step:
+    def captured(self, step: TensorFunction, *key: Hashable) -> TensorFunction:
         """Return a function that does what ``step`` does, without the caller's autocast; on a GPU it replays a CUDA graph.
 
         Args:
@@ -149,8 +148,8 @@ class Engine:
             entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
             hit, weight = torch.zeros_like(entropy), torch.zeros_like(entropy)
             for images, owner in self._nudged(samples, nu, together=prior.views * count if prior else 1):
-                forward, reading = self.forwards.get(len(images), prior), prior and prior.reading(owner, weight)
-                slope, _, logits = self.differentiate(images, classes[owner], loss, forward, reading)
+                forward, context = self.forwards.get(len(images), prior), prior and prior.differentiating(owner, weight)
+                slope, _, logits = self.differentiate(images, classes[owner], loss, forward, context)
                 gradient.index_add_(0, owner, slope)
                 entropy.index_add_(0, owner, cross_entropy(*virtual_logits(logits, classes[owner])))
                 hit.index_add_(0, owner, hits(logits, classes[owner]).to(self.dtype))
@@ -220,14 +219,15 @@ class Engine:
         """Return feature maps, or tokens as a grid, (n, c', h', w'), of the module named ``layer`` for images (n, c, h, w) in [0, 1]."""
         return layer_outputs(self, images, layer, as_spatial_activation)
 
-    def reading(self, units: Sequence[Unit], samples: Tensor, *, alone: bool = False) -> Self:
-        """Return a copy, also open, with a logit more per unit: (activation - 99th percentile) / std, both of the first 512 ``samples``."""
-        view = copy.copy(self)
-        known = {unit.layer: self.activations_of_samples(samples, unit.layer) for unit in units}
-        classifier = UnitClassifier(self.classifier, units, known, alone=alone)
+    def with_units(self, units: Sequence[Unit], samples: Tensor, *, alone: bool = False) -> "Engine":
+        """Return an open engine with a logit more per unit: (activation - 99th percentile) / std, both of the first 512 ``samples``."""
+        classifier = UnitClassifier(self, units, samples, alone=alone)
+        # Made anew, so that only what is named is shared; not compiled, as torch keeps what it compiled whatever the hooks.
+        view = Engine(
+            classifier, device=str(self.device), precision=self.precision, micro_batch=self.micro_batch, compile="off"
+        )
         steps = self._captured and CapturedSteps(classifier.name, self._captured.record)
-        # Not compiled, because torch keeps what it compiled without looking at hooks.
-        vars(view).update(classifier=classifier, compile="off", forwards=Forwards(view), _measured={}, _captured=steps)
+        vars(view).update(_opened=self._opened, _channels_first=self._channels_first, _captured=steps)
         return view
 
     def activations_of_samples(self, samples: Tensor, layer: str) -> Tensor:
@@ -252,11 +252,11 @@ class Engine:
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
     def differentiate(
-        self, images: Tensor, classes: Tensor, loss: str, forward: Forward, reading: "Reading | None" = None
+        self, images: Tensor, classes: Tensor, loss: str, forward: Forward, context: "GradientContext | None" = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return a micro-batch's loss gradients (n, c, h, w), losses (n,) and logits; with ``reading``, also of statistics."""
+        """Return a micro-batch's gradients (n, c, h, w), losses (n,) and logits; ``context`` yields the function that differentiates."""
         images.requires_grad_()
-        with without_autocast(self.device), torch.enable_grad(), reading or nullcontext(input_gradient) as gradient_of:
+        with without_autocast(self.device), torch.enable_grad(), context or nullcontext(input_gradient) as gradient_of:
             logits = self._network(images, forward)
             losses = LOSSES[loss](*virtual_logits(logits, classes))
             gradient = gradient_of(losses, images, self.classifier)

@@ -33,7 +33,7 @@ FLOOR = 1e-3
 # Layer -> a tensor (n, 2, c) per call of it: mean and mean square of its c channels, for each of n images.
 Features = dict[nn.Module, list[Tensor]]
 GradientOf = Callable[[Tensor, Tensor, Classifier], Tensor]  # as input_gradient
-Reading = AbstractContextManager[GradientOf]
+GradientContext = AbstractContextManager[GradientOf]
 
 
 class FeatureStatistics:
@@ -74,7 +74,7 @@ class FeatureStatistics:
     def _features_of(self, engine: "Engine", samples: Tensor) -> Features:
         """Return the Features of up to 128 samples, uint8 (n, c, h, w)."""
         rows: Features = defaultdict(list)
-        with self.reading() as features:
+        with self.collecting_features() as features:
             for chunk in torch.split(samples[:: -(-len(samples) // MOST_SAMPLES)], engine.micro_batch):
                 engine.logits(chunk.float() / 255)
                 for layer, calls in features.items():  # a network of a fixed batch size gets padding, which is cut off
@@ -83,7 +83,7 @@ class FeatureStatistics:
         return rows
 
     @contextmanager
-    def reading(self) -> Iterator[Features]:
+    def collecting_features(self) -> Iterator[Features]:
         """For a ``with`` block: yield an empty dict, to which a forward pass adds the Features of its layers' calls, then clear it."""
         try:
             with forward_hooks(self.layers, self._hook):
@@ -103,7 +103,7 @@ class FeatureStatistics:
         It is the Kullback-Leibler divergence of normal densities, KL(nudged samples || samples), in nats.
 
         Args:
-            features: Of one forward pass, from :meth:`reading`.
+            features: Of one forward pass, from :meth:`collecting_features`.
             owner: (n,): the number of the map that each image was nudged by.
         """
         layers = []
@@ -153,7 +153,7 @@ class Prior(NamedTuple):
     views: int = 1
 
     @contextmanager
-    def reading(self, owner: Tensor, used: Tensor) -> Iterator[GradientOf]:
+    def differentiating(self, owner: Tensor, used: Tensor) -> Iterator[GradientOf]:
         """For a ``with`` block in which a forward pass is made: yield what differentiates its losses plus the weighted divergence.
 
         Args:
@@ -161,7 +161,7 @@ class Prior(NamedTuple):
             used: One number per map, or view, to which the weight at each of its images is added.
         """
         maps = owner // self.views
-        with self.statistics.reading() as features:
+        with self.statistics.collecting_features() as features:
 
             def gradient_of(losses: Tensor, images: Tensor, classifier: Classifier) -> Tensor:
                 """Return the gradient, in the shape of ``images``; its arguments and errors are those of input_gradient."""

@@ -1,6 +1,6 @@
 """The layers of a network whose units can be read, and a classifier that returns activations of units beside its logits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +110,7 @@ def layer_outputs(
 
 
 class UnitClassifier(Classifier):
-    """A classifier that shares another's network and has a logit more per unit: (activation - 99th percentile) / std, both over samples.
+    """An engine's classifier with a logit more per unit: (activation - 99th percentile) / std, both over samples.
 
     The activation a of a unit is averaged over positions, and its column is (a - t) / s, with t the 99th percentile and
     s the standard deviation over samples. As of the outputs of a multi-label network, its sigmoid is a probability and
@@ -118,16 +118,15 @@ class UnitClassifier(Classifier):
     its log-odds loss is the bare (t - a) / s.
 
     Args:
-        classifier: The classifier.
+        engine: An open engine, whose classifier it is.
         units: Units of its network, a column each.
-        activations: By layer, the mean activations of all its units for samples, (n, units).
+        samples: uint8 (n, c, h, w); the first 512 are used.
         alone: Whether no gradient of the logits is needed, so that it is not computed for what follows the layers.
     """
 
-    def __init__(
-        self, classifier: Classifier, units: Sequence[Unit], activations: Mapping[str, Tensor], *, alone: bool = False
-    ) -> None:
-        self.__dict__.update(classifier.__dict__)
+    def __init__(self, engine: "Engine", units: Sequence[Unit], samples: Tensor, *, alone: bool = False) -> None:
+        activations = {unit.layer: engine.activations_of_samples(samples, unit.layer) for unit in units}
+        vars(self).update(vars(engine.classifier))  # the same in all but its logits; by now it knows its kind of output
         self.alone = alone
         self.layers = [unit.layer for unit in units]
         self.weights = [unit.weights(activations[unit.layer].shape[1]).to(activations[unit.layer]) for unit in units]

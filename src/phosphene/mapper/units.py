@@ -62,7 +62,7 @@ def resolve_units(
 def engine_and_targets(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tuple[Engine, Tensor]:
     """Return the engine to map the concepts with, and the targets of the maps.
 
-    For units, it is a copy of the engine whose logits have a column per unit after those of the classes.
+    For units, it is an engine of the same network whose logits have a column per unit after those of the classes.
 
     The targets are class indices (m,), or a row of 1, -1 or 0 per map: :func:`phosphene.engine.targets.targets_of`.
 
@@ -75,4 +75,4 @@ def engine_and_targets(engine: Engine, concepts: Sequence[Concept], pool: Sample
     sides = [concept.sides for concept in concepts]
     targets = targets_of(sides, network.num_classes, engine.device, multi_label=network.multi_label)
     only_units = len(units) == len(concepts)
-    return engine.reading(units, pool.pixels, alone=only_units) if units else engine, targets
+    return engine.with_units(units, pool.pixels, alone=only_units) if units else engine, targets

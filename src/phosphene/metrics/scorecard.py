@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from phosphene import notebook
 from phosphene.concepts import is_class, is_unit
-from phosphene.formats import BEYOND, count, rate_text
+from phosphene.formats import BEYOND, count, exact, rate_text
 from phosphene.labels import first_synonym
 
 Interval = tuple[float, float]
@@ -188,6 +188,24 @@ ScoreT = TypeVar("ScoreT", bound=Score)
 
 class Scores(list[ScoreT]):
     """A list of scores, as :func:`phosphene.score` returns it, that a notebook shows as a table."""
+
+    def below(self, *, min_top1: float = 0.0, min_m_score: float = 0.0) -> list[str]:
+        """Return a clause for every score that is below a minimum; each target has to reach them on the maps of each run.
+
+        Args:
+            min_top1: Least ``top1_all``, in [0, 1].
+            min_m_score: Least ``m_score``, in [0, 1]; above 0, a score that has none does not reach it.
+        """
+        clauses = []
+        for one in self:
+            maps = getattr(one, "run", one.source)
+            if one.top1_all < min_top1:
+                right = f"{sum(concept.right for concept in one.per_concept)} of {one.maps}"
+                clauses.append(f"{one.target} recognises {right} maps of {maps} (--min-top1 {exact(min_top1)})")
+            if (one.m_score or 0.0) < min_m_score:
+                value = "missing" if one.m_score is None else f"{one.m_score:.4f}"
+                clauses.append(f"M_score of {one.target} on {maps} is {value} (--min-m-score {exact(min_m_score)})")
+        return clauses
 
     def _repr_html_(self) -> str:
         """Return the list as HTML for a notebook: a table with a line of figures per score."""

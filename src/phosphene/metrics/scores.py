@@ -70,7 +70,7 @@ def score_maps(
     with Engine(target, device=device) as engine:
         map_engine = engine
         if matches.outputs and samples is not None:
-            map_engine = engine.reading(matches.outputs, resized(samples.pixels[:MOST_SAMPLES], target), alone=True)
+            map_engine = engine.with_units(matches.outputs, resized(samples.pixels[:MOST_SAMPLES], target), alone=True)
         logits = logits_at_contrasts(map_engine, maps, CONTRASTS)
     network, targets = map_engine.classifier, matches.targets
     percentiles = None

@@ -117,9 +117,7 @@ class CheckPlan:
 
 
 class Findings(list[Finding]):
-    """List of findings that ``check`` returns, with the plan and the report's path.
-
-    A notebook shows it as a table.
+    """The findings that ``check`` returns, as a list that a notebook shows as a table.
 
     Attributes:
         plan: Plan of the check.
@@ -134,6 +132,11 @@ class Findings(list[Finding]):
 
     def __repr__(self) -> str:
         return f"Findings({', '.join(f'{one.name}: {one.verdict}' for one in self)})"
+
+    @property
+    def not_passed(self) -> list[str]:
+        """Name and verdict of every check that has a rule to pass and was not passed: it failed, or could not be judged."""
+        return [f"{one.name}: {one.verdict}" for one in self if one.verdict not in ("passed", "figures only")]
 
     def _repr_html_(self) -> str:
         """Return the findings as HTML that a notebook displays: a table of check, verdict and explanation."""
@@ -288,9 +291,7 @@ def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, A
 def _subject_of_finding(context: CheckContext) -> dict[str, Any]:
     """Return what a finding depends on, except the arrays of the maps.
 
-    It holds concepts and seeds, samples, and the version of phosphene.
-
-    A cached finding with another subject is outdated.
+    It holds concepts and seeds, samples, and the version of phosphene. A cached finding with another subject is outdated.
     """
     return {
         "concepts": [{"index": one.index, "label": one.label, "seed": one.seed} for one in context.chosen],

@@ -76,8 +76,8 @@ def _seconds_per_pass(engine: Engine, pool: SamplePool, jobs: Sequence[Job], rec
     It times a few steps of the first ``jobs``, with an open engine.
     """
     jobs = jobs[: group_size(engine, recipe)]
-    engine.steps_per_fetch = 1  # so that every step is over when it is reported
     optimization = MapOptimization(engine, pool, jobs, recipe)
+    optimization.engine.steps_per_fetch = 1  # so that every step is over when it is reported
     steps = iter(optimization)
     *_, warm_up = itertools.islice(steps, engine.first_steps)  # they pay for what is made once
     last_number = warm_up.number + 1  # a recipe may have no others
