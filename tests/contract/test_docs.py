@@ -16,6 +16,7 @@ from phosphene.cli.options import FELL_SHORT
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
+FIGURES = DOCS / "figures"  # the source distribution has none
 ROOT_PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "benchmarks" / "README.md"]
 PAGES = [*ROOT_PAGES, *sorted(DOCS.glob("*.md")), *sorted((DOCS / "howto").glob("*.md"))]
 
@@ -41,7 +42,9 @@ def commands(page: Path) -> list[list[str]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", text_of(page)):
-        if not target.startswith("http"):
+        if target.startswith("figures/") or "/figures/" in target:
+            assert not FIGURES.exists() or (page.parent / target).exists(), target
+        elif not target.startswith("http"):
             assert (page.parent / target).exists(), target
 
 
@@ -98,6 +101,13 @@ def test_every_extra_is_explained() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     explained = re.findall(r"^\| `(\w+)` \|", text_of(DOCS / "installation.md"), re.MULTILINE)
     assert sorted(explained) == sorted(extras)
+
+
+def test_what_is_needed_is_what_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (torch,) = (one.removeprefix("torch>=") for one in project["dependencies"] if one.startswith("torch>="))
+    python = project["requires-python"].removeprefix(">=")
+    assert f"needs Python {python} or newer and PyTorch {torch} or newer." in text_of(DOCS / "installation.md")
 
 
 def test_every_how_to_has_its_place() -> None:

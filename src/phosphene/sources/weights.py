@@ -243,12 +243,10 @@ class _InertDictionary:
 
 def _inert_classes(path: Path) -> AbstractContextManager[Any]:
     """Return a context in which torch reads what a checkpoint names besides tensors as inert objects."""
-    find_names = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)  # since torch 2.6
-    if find_names is None or not zipfile.is_zipfile(path):
+    if not zipfile.is_zipfile(path):
         return nullcontext()
-    replacements: list[Any] = [
-        (_InertDictionary if name.lower().endswith("dict") else _Inert, name) for name in find_names(path)
-    ]
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    replacements: list[Any] = [(_InertDictionary if name.lower().endswith("dict") else _Inert, name) for name in names]
     return torch.serialization.safe_globals(replacements)
 
 
