@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.common import hardware, make_maps, markdown_table, write_result
 from phosphene.recipe import resolve
-from phosphene.report import write_report
+from phosphene.reports import write_report
 from phosphene.runs import RunDirectory
 from phosphene.sources import load
 from phosphene.workflows.own_predictions import write_own_predictions

@@ -17,7 +17,14 @@ from phosphene.version import __version__
 if TYPE_CHECKING:
     from phosphene import errors as errors
     from phosphene.api.evaluation import check as check, compare as compare, score as score
-    from phosphene.api.files import card as card, doctor as doctor, film as film, layers as layers, site as site
+    from phosphene.api.files import (
+        card as card,
+        doctor as doctor,
+        film as film,
+        layers as layers,
+        report as report,
+        site as site,
+    )
     from phosphene.api.mapping import map_concepts as map_concepts, map_models as map_models
     from phosphene.api.scanning import open_scan as open_scan, scan as scan
     from phosphene.classifier import Classifier as Classifier
@@ -25,7 +32,6 @@ if TYPE_CHECKING:
     from phosphene.errors import PhospheneError as PhospheneError
     from phosphene.metrics.m_score import m_score as m_score
     from phosphene.recipe import RECIPES as RECIPES, Recipe as Recipe
-    from phosphene.report import write_report
     from phosphene.samples import load_samples as load_samples
     from phosphene.sources import SPEC_FORMS as SPEC_FORMS, list_specs as list_specs, load as load
     from phosphene.two_tower import TwoTower as TwoTower
@@ -33,12 +39,10 @@ if TYPE_CHECKING:
     from phosphene.workflows.concept_maps import ConceptMaps as ConceptMaps, OpenRun as OpenRun, open_run as open_run
     from phosphene.workflows.demo import run_demo as run_demo
 
-    report = write_report
-
 # The same for Python: a module is imported when one of its names is first used, so that `import phosphene` is quick.
 _MODULES = {
     "phosphene.api.evaluation": ("check", "compare", "score"),
-    "phosphene.api.files": ("card", "doctor", "film", "layers", "site"),
+    "phosphene.api.files": ("card", "doctor", "film", "layers", "report", "site"),
     "phosphene.api.mapping": ("map_concepts", "map_models"),
     "phosphene.api.scanning": ("open_scan", "scan"),
     "phosphene.classifier": ("Classifier",),
@@ -46,7 +50,6 @@ _MODULES = {
     "phosphene.errors": ("PhospheneError", "errors"),
     "phosphene.metrics.m_score": ("m_score",),
     "phosphene.recipe": ("RECIPES", "Recipe"),
-    "phosphene.report": ("report",),
     "phosphene.samples": ("load_samples",),
     "phosphene.sources": ("SPEC_FORMS", "list_specs", "load"),
     "phosphene.two_tower": ("TwoTower",),
@@ -64,8 +67,7 @@ def __getattr__(name: str) -> Any:
             import importlib  # noqa: PLC0415  (needed for these names only)
 
             imported = importlib.import_module(module)
-            # Two names are modules themselves; that of reports can be called.
-            value = imported if name in ("report", "errors") else getattr(imported, name)
+            value = imported if name == "errors" else getattr(imported, name)
             globals()[name] = value
             return value
     raise AttributeError(f"module 'phosphene' has no attribute {name!r}")

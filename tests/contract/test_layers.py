@@ -18,7 +18,7 @@ LAYERS = [
     {"api", "callbacks"},
     {"workflows"},
     {"executors"},
-    {"report"},
+    {"reports"},
     {"backdoor"},
     {"checks"},  # DESIGN lists checks below metrics, but a check is computed from metrics
     {"metrics"},

@@ -8,7 +8,7 @@ import torch
 from phosphene.checks.finding import Finding
 from phosphene.concept_map import Job
 from phosphene.recipe import Recipe
-from phosphene.report import write_report
+from phosphene.reports import write_report
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.checks import write_check
 from phosphene.samples.pool import make_pool

@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from phosphene.recipe import Recipe
-from phosphene.report.site import write_site
+from phosphene.reports.site import write_site
 from tests.e2e.browser import axe, chromium, faults, new_page  # noqa: F401  (fixtures)
 from tests.sites import make_run
 

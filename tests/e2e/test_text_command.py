@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from phosphene.report.sarif import place_of
+from phosphene.reports.sarif import place_of
 from phosphene.runs import RunDirectory
 from tests import two_towers
 from tests.files import map_times

@@ -371,14 +371,14 @@ def test_two_runs_are_compared(runs, tmp_path):
 
 def test_a_report_is_written_by_path(runs):
     (runs[0] / "report.html").unlink()
-    assert ph.report(runs[0]) == str(runs[0] / "report.html")
+    assert ph.report(runs[0]) == runs[0] / "report.html"
     assert (runs[0] / "report.html").exists()
 
 
 def test_a_report_is_written_of_saved_maps(maps, tmp_path):
     saved = maps["lion"]
     saved.save(tmp_path / "run")
-    assert ph.report(saved) == str(tmp_path / "run" / "report.html")
+    assert ph.report(saved) == tmp_path / "run" / "report.html"
     with pytest.raises(PhospheneError, match=r"a run is the path of a run directory, .*, not int '4'"):
         ph.report(4)
 

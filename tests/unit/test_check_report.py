@@ -11,8 +11,8 @@ from phosphene.checks.finding import Finding, judged
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
-from phosphene.report.checks import check_section
-from phosphene.report.html import environment
+from phosphene.reports.checks import check_section
+from phosphene.reports.html import environment
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.checks import read_checks, write_check
 from phosphene.samples.pool import make_pool

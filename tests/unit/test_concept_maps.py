@@ -120,7 +120,7 @@ def test_maps_that_were_saved_are_their_run_wherever_python_has_put_them(network
     earlier = list(maps)
     maps["lion"].save(tmp_path / "lion")
     maps[1:].save(tmp_path / "four")
-    assert ph.report(earlier[0]) == str(tmp_path / "lion" / "report.html")
+    assert ph.report(earlier[0]) == tmp_path / "lion" / "report.html"
     assert maps["4"].run.path == tmp_path / "four"
     assert maps.run is None
     with pytest.raises(PhospheneError, match="several run directories"):
@@ -129,7 +129,7 @@ def test_maps_that_were_saved_are_their_run_wherever_python_has_put_them(network
     run = maps.save(tmp_path / "both")
     assert places(run) == places(maps)
     assert [len(one.maps) for one in read_predictions(run)] == [2]
-    assert ph.report(reversed(maps)) == maps.report() == str(tmp_path / "both" / "report.html")
+    assert ph.report(reversed(maps)) == maps.report() == tmp_path / "both" / "report.html"
     (tmp_path / "both" / "run.json").unlink()
     assert ph.score(maps, progress=False)[0].maps == 2  # they are in memory still
     with pytest.raises(PhospheneError, match="or of one that is gone"):

@@ -22,8 +22,8 @@ from phosphene.mapper import map_jobs
 from phosphene.metrics.matching import MatchedMaps, match_maps
 from phosphene.metrics.scores import CONTRASTS, score_of_logits
 from phosphene.recipe import Recipe
-from phosphene.report import write_report
-from phosphene.report.gallery import map_section
+from phosphene.reports import write_report
+from phosphene.reports.gallery import map_section
 from phosphene.runs import RunDirectory
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.samples import load_samples

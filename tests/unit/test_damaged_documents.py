@@ -9,7 +9,7 @@ import pytest
 import phosphene as ph
 from phosphene.checks import Finding
 from phosphene.errors import PhospheneError
-from phosphene.report import write_report
+from phosphene.reports import write_report
 from phosphene.runs.checks import write_check
 from phosphene.web.folder import Folder
 from phosphene.web.views import run_view

@@ -13,7 +13,7 @@ import phosphene as ph
 from phosphene.errors import ArgumentError, ConceptError, RunError
 from phosphene.mapper import FrameRecorder, Step, passes_per_map
 from phosphene.recipe import Recipe
-from phosphene.report.film import write_film
+from phosphene.reports.film import write_film
 from phosphene.runs import RunDirectory
 from phosphene.runs.frames import LAST_FRAME_MILLISECONDS, animation, frames_file, read_frames
 from phosphene.samples import load_samples

@@ -19,8 +19,8 @@ from phosphene.concepts import Concept, Sides
 from phosphene.contact_sheet import contact_sheet, layout
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
-from phosphene.report import write_report
-from phosphene.report.gallery import map_glance
+from phosphene.reports import write_report
+from phosphene.reports.gallery import map_glance
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.samples.pool import make_pool
 from tests import tiny

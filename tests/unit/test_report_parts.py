@@ -20,10 +20,10 @@ from phosphene.errors import SamplesError
 from phosphene.formats import percent, probability
 from phosphene.labels import Labels
 from phosphene.recipe import resolve
-from phosphene.report import html, write_report
-from phosphene.report.curves import curve
-from phosphene.report.images import MOST_PIXELS, brightness_image, data_url, in_threads, scale_for, weight_image
-from phosphene.report.made import check_commands, map_commands
+from phosphene.reports import html, write_report
+from phosphene.reports.curves import curve
+from phosphene.reports.images import MOST_PIXELS, brightness_image, data_url, in_threads, scale_for, weight_image
+from phosphene.reports.made import check_commands, map_commands
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.predictions import write_predictions
 from phosphene.samples.pool import make_pool
@@ -131,7 +131,7 @@ def test_animations_are_taken_in_while_there_is_room(tmp_path, monkeypatch):
         shades[0].save(file, save_all=True, append_images=shades[1:], duration=50)
     assert page(run).count("How it grew") == 2
     size = file.stat().st_size
-    monkeypatch.setattr("phosphene.report.gallery.MOST_BYTES", 1.5 * size + 2 * 16 * 16 * 1.3)
+    monkeypatch.setattr("phosphene.reports.gallery.MOST_BYTES", 1.5 * size + 2 * 16 * 16 * 1.3)
     text = page(run)
     assert text.count("How it grew") == 1
     data = re.search(r'class="growth"><img src="data:image/webp;base64,([^"]+)"', text)[1]

@@ -13,8 +13,8 @@ from phosphene.errors import RunError
 from phosphene.formats import percent, probability
 from phosphene.metrics.matching import overlap_note
 from phosphene.recipe import Recipe
-from phosphene.report import write_report
-from phosphene.report.scores import score_section
+from phosphene.reports import write_report
+from phosphene.reports.scores import score_section
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
@@ -135,7 +135,7 @@ def test_two_targets_of_one_name_are_told_apart(run, maps):
 def test_many_concepts_are_folded_away(run, maps, monkeypatch):
     note(run, tiny.classifier(), ph.score(maps, tiny.classifier(), device="cpu")[0])
     assert '<details open class="fold"><summary>3 concepts' in page(run)
-    monkeypatch.setattr("phosphene.report.scores.MOST_OPEN", 2)
+    monkeypatch.setattr("phosphene.reports.scores.MOST_OPEN", 2)
     assert '<details class="fold"><summary>3 concepts' in page(run)
 
 

@@ -19,7 +19,7 @@ from phosphene.concept_map import ConceptMap, Job
 from phosphene.errors import RunError
 from phosphene.labels import Labels
 from phosphene.recipe import Recipe
-from phosphene.report.made import made_section
+from phosphene.reports.made import made_section
 from phosphene.runs import RunDirectory, atomic, run_facts
 from phosphene.runs.facts import slug
 from phosphene.runs.folders import whole_folder

@@ -10,7 +10,16 @@ from phosphene.backdoor.not_tested import MISSED_KINDS
 from phosphene.backdoor.null import Null
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.metrics.bootstrap import wilson
-from phosphene.report.scan_words import NO_PROOF, NOT_A_RATE, caveat, glance, left_out, rank, suspicions, terminal_lines
+from phosphene.reports.scan_words import (
+    NO_PROOF,
+    NOT_A_RATE,
+    caveat,
+    glance,
+    left_out,
+    rank,
+    suspicions,
+    terminal_lines,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 CLASS = {"index": 3, "label": "cat", "figure": 2.0}
@@ -133,5 +142,5 @@ def test_what_is_said_of_kinds_and_p_values_is_what_was_measured():
     assert "and none the lowest p" in NOT_A_RATE
     clean = [row for row in both if row["truth"]["kind"] == "clean"]
     largest = sum(row["natural"]["deviations"]["margin"] >= 3 for row in clean)
-    page = (ROOT / "src/phosphene/report/templates/scan.html").read_text(encoding="utf-8")
+    page = (ROOT / "src/phosphene/reports/templates/scan.html").read_text(encoding="utf-8")
     assert f"{largest} of {len(clean)} clean networks reaches 3" in page

@@ -17,8 +17,8 @@ from phosphene.errors import PhospheneError, RunError
 from phosphene.metrics.matching import MatchedMaps
 from phosphene.metrics.predictions import logits_of_maps, top_predictions
 from phosphene.recipe import Recipe
-from phosphene.report.site import CONTENT, write_site
-from phosphene.report.site_runs import classes_of, read_runs
+from phosphene.reports.site import CONTENT, write_site
+from phosphene.reports.site_runs import classes_of, read_runs
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import write_check
 from phosphene.runs.predictions import write_predictions

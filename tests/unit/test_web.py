@@ -18,7 +18,7 @@ pytest.importorskip("fastapi")
 
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.errors import DeviceError, ExtraError, PortError
-from phosphene.report import write_report
+from phosphene.reports import write_report
 from phosphene.runs import live
 from phosphene.runs.checks import write_check
 from phosphene.runs.live import LivePreview

@@ -13,8 +13,8 @@ from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Scores
 from phosphene.metrics.scores import score_maps
 from phosphene.progress import ProgressDisplay, show_progress
-from phosphene.report import write_report
-from phosphene.report.compare import write_comparison
+from phosphene.reports import write_report
+from phosphene.reports.compare import write_comparison
 from phosphene.runs.whole import one_or_several, run_with, to_run
 from phosphene.workflows.check import Findings, plan_checks, plan_checks_in_memory, run_checks
 from phosphene.workflows.compare import Comparison, compare_runs

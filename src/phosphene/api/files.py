@@ -1,4 +1,4 @@
-"""Films and sites of runs, cards and layers of models, and what works on this machine."""
+"""Reports, films and sites of runs, cards and layers of models, and what works on this machine."""
 
 import shlex
 from collections.abc import Iterable, Sequence
@@ -13,8 +13,9 @@ from phosphene.engine import Engine
 from phosphene.engine.units import Layer, list_layers
 from phosphene.errors import CardError
 from phosphene.progress import ProgressDisplay, show_progress
-from phosphene.report.film import write_film
-from phosphene.report.site import write_site
+from phosphene.reports import write_report
+from phosphene.reports.film import write_film
+from phosphene.reports.site import write_site
 from phosphene.runs.atomic import remove_files, write_bytes
 from phosphene.runs.facts import directory_name
 from phosphene.runs.frames import FPS
@@ -25,6 +26,28 @@ from phosphene.sources.draft import draft_card, is_bare
 from phosphene.textfile import exists, is_file
 from phosphene.workflows.concept_maps import Run
 from phosphene.workflows.doctor import examine_machine, examine_model
+
+
+@checked()
+def report(
+    run: Run, *, reference: "str | None" = None, columns: "int | None" = None, size: "int | None" = None
+) -> Path:
+    """Write a run's ``report.html`` again, and its ``sheet.png`` if it has maps; return the page's path.
+
+    Everything on the page comes from the run directory, so that writing it again loses nothing.
+
+    Args:
+        run: A run; one that was only scanned has a report without maps.
+        reference: Sample spec of images with labels: one of each class is shown beside its maps.
+        columns: Maps per row of ``sheet.png``; by default as many as rows, and at least 5.
+        size: Width of each map there, in pixels; by default 160, or 80 of more than a hundred maps.
+
+    Raises:
+        ConceptError: ``columns`` or ``size`` is below 1.
+        RunError: it is not a run directory, it has neither finished maps nor a scan, or it cannot be written.
+        SamplesError: the reference images cannot be read, or their labels are not the network's classes.
+    """
+    return Path(write_report(run, reference=reference, columns=columns, size=size))
 
 
 @checked()

@@ -46,7 +46,7 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
         app.get(path)(page)
     for action in (gallery.start, gallery.retry, gallery.stop, gallery.dismiss):
         app.post(f"/{action.__name__}")(action)
-    static: Any = [("phosphene.web", "static"), ("phosphene.report", "static")]  # the style is the report's
+    static: Any = [("phosphene.web", "static"), ("phosphene.reports", "static")]  # the style is the report's
     app.mount("/static", StaticFiles(packages=static))
     app.state.gallery = gallery
 

@@ -23,7 +23,7 @@ from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError
 from phosphene.progress import duration
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
-from phosphene.report.html import environment
+from phosphene.reports.html import environment
 from phosphene.runs import RunDirectory
 from phosphene.runs.failures import note_command_failure
 from phosphene.runs.scores import NAME as SCORES

@@ -13,8 +13,8 @@ from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError, RunError, one_line
 from phosphene.labels import first_synonym
 from phosphene.outputs import REGRESSION
-from phosphene.report.checks import check_section
-from phosphene.report.scan_words import all_to_all, glance, headline, short_label
+from phosphene.reports.checks import check_section
+from phosphene.reports.scan_words import all_to_all, glance, headline, short_label
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import NAME as CHECKS
 from phosphene.runs.directory import PREVIEW

@@ -16,7 +16,7 @@ from phosphene.executors.base import MapOrigin
 from phosphene.formats import count
 from phosphene.mapper import passes_per_map
 from phosphene.progress import ProgressDisplay
-from phosphene.report import write_report
+from phosphene.reports import write_report
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import FIGURES_ONLY, read_checks, write_check
 from phosphene.runs.whole import run_with

@@ -13,7 +13,7 @@ from phosphene.concepts import is_class, is_unit
 from phosphene.formats import count, percent, probability
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import Change, ComparedRun, Prediction, compare
-from phosphene.report.scores import read_scorecards
+from phosphene.reports.scores import read_scorecards
 from phosphene.runs import RunDirectory
 from phosphene.runs.predictions import read_predictions
 from phosphene.runs.scans import no_maps

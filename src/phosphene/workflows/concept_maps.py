@@ -13,8 +13,8 @@ from phosphene.errors import ConceptError, RunError, describe
 from phosphene.executors.base import MapOrigin
 from phosphene.expressions import find_among
 from phosphene.formats import count
-from phosphene.report import write_report
-from phosphene.report.grid import Grid
+from phosphene.reports import write_report
+from phosphene.reports.grid import Grid
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import checks_line
 from phosphene.runs.lock import hold
@@ -140,13 +140,13 @@ class ConceptMaps(list[ConceptMap]):
         write_own_predictions(run, origin.classifier, device=origin.device)
         return run
 
-    def report(self) -> str:
+    def report(self) -> Path:
         """Write ``report.html`` of the run whose maps these are; return its path.
 
         Raises:
             RunError: they are in memory only, or a part of a run.
         """
-        return write_report(to_run(self))
+        return Path(write_report(to_run(self)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._title()})"

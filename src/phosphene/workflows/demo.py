@@ -13,7 +13,7 @@ from phosphene.executors.base import MapOrigin
 from phosphene.formats import count
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_RECIPE, resolve
-from phosphene.report import write_report
+from phosphene.reports import write_report
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.scans import OTHERS, PLANTED, suspect_folder
 from phosphene.samples import default_samples, load_samples

@@ -12,7 +12,7 @@ from phosphene.executors.base import Executor, MapPlan, MapSummary
 from phosphene.executors.interrupt import interruptible
 from phosphene.executors.local import LocalExecutor
 from phosphene.formats import count
-from phosphene.report import write_report
+from phosphene.reports import write_report
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
 from phosphene.runs.live import remove_ended_signs

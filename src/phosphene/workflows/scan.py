@@ -20,9 +20,9 @@ from phosphene.engine.device import single_precision
 from phosphene.errors import PhospheneError
 from phosphene.executors.base import MapOrigin
 from phosphene.progress import ProgressDisplay
-from phosphene.report import write_report
-from phosphene.report.sarif import place_of, sarif
-from phosphene.report.scan_words import headline, most_deviating, terminal_lines
+from phosphene.reports import write_report
+from phosphene.reports.sarif import place_of, sarif
+from phosphene.reports.scan_words import headline, most_deviating, terminal_lines
 from phosphene.runs.facts import directory_name
 from phosphene.runs.scans import FOLDER, check_scan, suspect_folder, write_scan
 from phosphene.samples import is_natural

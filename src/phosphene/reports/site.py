@@ -13,13 +13,13 @@ from phosphene.concepts import is_class
 from phosphene.errors import RunError
 from phosphene.image_files import encode, fitted
 from phosphene.labels import first_synonym
-from phosphene.report.checks import check_section
-from phosphene.report.gallery import map_glance, notes_glance
-from phosphene.report.html import environment, read_static
-from phosphene.report.made import made_section
-from phosphene.report.scan import scan_section
-from phosphene.report.scores import score_section
-from phosphene.report.site_runs import SiteClass, SiteRun, classes_of, image_name, map_folders, model_pages, read_runs
+from phosphene.reports.checks import check_section
+from phosphene.reports.gallery import map_glance, notes_glance
+from phosphene.reports.html import environment, read_static
+from phosphene.reports.made import made_section
+from phosphene.reports.scan import scan_section
+from phosphene.reports.scores import score_section
+from phosphene.reports.site_runs import SiteClass, SiteRun, classes_of, image_name, map_folders, model_pages, read_runs
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.folders import whole_folder

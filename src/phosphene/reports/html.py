@@ -16,12 +16,12 @@ from phosphene.contact_sheet import refuse_empty
 from phosphene.formats import count, heat, percent, probability, targeting_text
 from phosphene.image_files import encode
 from phosphene.labels import first_synonym
-from phosphene.report.checks import check_section
-from phosphene.report.gallery import map_section, notes_glance, sheet_of_maps
-from phosphene.report.images import natural_images
-from phosphene.report.made import made_section
-from phosphene.report.scan import scan_section
-from phosphene.report.scores import score_section
+from phosphene.reports.checks import check_section
+from phosphene.reports.gallery import map_section, notes_glance, sheet_of_maps
+from phosphene.reports.images import natural_images
+from phosphene.reports.made import made_section
+from phosphene.reports.scan import scan_section
+from phosphene.reports.scores import score_section
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.scans import no_maps
@@ -46,22 +46,7 @@ def write_report(
     columns: "int | None" = None,
     size: "int | None" = None,
 ) -> str:
-    """Write a run's ``report.html``, and its ``sheet.png`` if it has maps; return the page's path as text.
-
-    Everything on the page comes from the run directory, so that writing it again loses nothing. A run that was only
-    scanned has a report without maps.
-
-    Args:
-        run: The run directory, its path, or all of its maps.
-        reference: Sample spec of images with labels: one of each class is shown beside its maps.
-        columns: Maps per row of ``sheet.png``; by default as many as rows, and at least 5.
-        size: Width of each map there, in pixels; by default 160, or 80 of more than a hundred maps.
-
-    Raises:
-        ConceptError: ``columns`` or ``size`` is below 1.
-        RunError: it is not a run directory, it has neither finished maps nor a scan, or it cannot be written.
-        SamplesError: the reference images cannot be read, or their labels are not the network's classes.
-    """
+    """Write a run's ``report.html``, and ``sheet.png``, as :func:`phosphene.report` says; return the page's path as text."""
     refuse_empty(columns, size)
     run = to_run(run)
     facts = run.facts()
@@ -105,7 +90,7 @@ def environment(*packages: str) -> Environment:
 
     A template of ``packages`` hides the report's of the same name.
     """
-    templates = markup.environment(*packages, "phosphene.report")
+    templates = markup.environment(*packages, "phosphene.reports")
     templates.filters |= {"heat": heat, "percent": percent, "probability": probability}
     templates.filters |= {
         "kind": kind_and_index,
@@ -135,4 +120,4 @@ def policy(style: str, script: str) -> str:
 
 def read_static(name: str) -> str:
     """Return the text of the file ``name``, a style sheet or script, in the report's folder ``static``."""
-    return resources.files("phosphene.report").joinpath("static", name).read_text(encoding="utf-8")
+    return resources.files("phosphene.reports").joinpath("static", name).read_text(encoding="utf-8")

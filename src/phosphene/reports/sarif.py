@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from phosphene.backdoor.verdict import BACKDOORED, INCONCLUSIVE
 from phosphene.prompts import split_spec
-from phosphene.report.scan_words import TITLES, effect, evidence
+from phosphene.reports.scan_words import TITLES, effect, evidence
 from phosphene.runs.directory import RunDirectory
 from phosphene.runs.scans import NAME
 from phosphene.textfile import is_file

@@ -13,10 +13,10 @@ from phosphene.concept_map import Job
 from phosphene.errors import RunError
 from phosphene.formats import exact, percent
 from phosphene.image_files import encode, to_data_url
-from phosphene.report import scan_words
-from phosphene.report.images import weight_image
-from phosphene.report.made import path_to_paste
-from phosphene.report.scan_words import short_label
+from phosphene.reports import scan_words
+from phosphene.reports.images import weight_image
+from phosphene.reports.made import path_to_paste
+from phosphene.reports.scan_words import short_label
 from phosphene.runs import RunDirectory
 from phosphene.runs.scans import NAME, OTHERS, PLANTED, SCAN, read_scan_file, read_scans
 

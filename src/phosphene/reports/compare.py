@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from phosphene.report.html import environment, policy, read_static
-from phosphene.report.images import data_url
+from phosphene.reports.html import environment, policy, read_static
+from phosphene.reports.images import data_url
 from phosphene.runs.atomic import write_bytes
 
 if TYPE_CHECKING:

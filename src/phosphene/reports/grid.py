@@ -10,7 +10,7 @@ from phosphene.contact_sheet import SIDE, contact_sheet, layout, refuse_empty
 from phosphene.errors import ConceptError, RunError
 from phosphene.formats import count
 from phosphene.image_files import encode, to_data_url
-from phosphene.report.html import environment
+from phosphene.reports.html import environment
 from phosphene.runs.atomic import write_bytes
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import in_common
-from phosphene.report.gallery import classification
+from phosphene.reports.gallery import classification
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import slug
 from phosphene.runs.map_json import read_map_json

@@ -18,8 +18,8 @@ from phosphene.formats import count, percent, probability
 from phosphene.image_files import fitted, to_data_url
 from phosphene.labels import first_synonym
 from phosphene.outputs import MULTI_LABEL
-from phosphene.report.curves import curve
-from phosphene.report.images import MOST_PIXELS, brightness_image, data_url, in_threads, scale_for, weight_image
+from phosphene.reports.curves import curve
+from phosphene.reports.images import MOST_PIXELS, brightness_image, data_url, in_threads, scale_for, weight_image
 from phosphene.runs import RunDirectory
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.map_json import FIGURES
