@@ -31,7 +31,7 @@ class WeightsError(PhospheneError):
 
 
 class TrustError(PhospheneError):
-    """Raised when loading a model would run code that came with it, without ``--trust``."""
+    """Raised when loading a model would run code that came with it, without ``trust``."""
 
 
 class ConceptError(PhospheneError):

@@ -97,7 +97,8 @@ def _mean_and_scale(
     mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Return mean and 1 / std, (1, c, 1, 1) each; cached, as copying to a GPU would make it wait."""
-    with torch.inference_mode(mode=False):  # the caller's: no gradient passes through what is made in it
+    # Off even if the caller's is on, as no gradient passes through what is made in it; torch.compile takes no keyword here.
+    with torch.inference_mode(False):
         mean_tensor, std_tensor = (
             torch.tensor(one, dtype=dtype, device=device).view(1, -1, 1, 1) for one in (mean, std)
         )

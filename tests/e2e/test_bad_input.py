@@ -384,7 +384,7 @@ def test_a_run_on_a_read_only_disk_is_refused_before_the_work(call, card, tmp_pa
     out = tmp_path / "out"
     assert call("map", card.path, "--trust", "-c", 0, *SETTINGS, "--out", out).code == 0
     work = mock.Mock(side_effect=AssertionError("this is work"))
-    for name in ("workflows.score.to_classifiers", "workflows.check.examine", "report.html.environment"):
+    for name in ("workflows.score.to_classifiers", "workflows.check.examine", "reports.html.environment"):
         monkeypatch.setattr(f"phosphene.{name}", work)
     read_only_disk()
     for words in (["score", out, "--trust"], ["check", out, "--trust", "--only", "fidelity"], ["report", out]):

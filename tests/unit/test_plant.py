@@ -208,7 +208,10 @@ def test_specs_are_loaded_as_elsewhere(tmp_path):
     made = plant("demo:shapes", tmp_path / "samples.npz", Patch(), 3, poison_rate=0.25, schedule=schedule)
     assert made.classifier.name == "shapes"
     assert accuracy("demo:shapes", Labelled.load(str(tmp_path / "samples.npz"), "demo:shapes")) == made.accuracy_before
-    assert clean_twin("demo:shapes", str(tmp_path / "samples.npz"), schedule=schedule, device="cpu").success is None
+    assert (
+        clean_twin("demo:shapes", str(tmp_path / "samples.npz"), schedule=schedule, device=torch.device("cpu")).success
+        is None
+    )
 
 
 def test_samples_go_where_the_network_is():

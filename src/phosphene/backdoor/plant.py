@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from phosphene.arguments import Model, seed_range, to_classifier
+from phosphene.arguments import Device, Model, seed_range, to_classifier
 from phosphene.backdoor.training import Change, ExtraSamples, Labelled, Schedule, fit, predictions
 from phosphene.backdoor.triggers import Trigger, apply_8bit
 from phosphene.checked import checked
@@ -57,7 +57,7 @@ def plant(
     poison_rate: float = 0.1,
     schedule: Schedule = DEFAULT_SCHEDULE,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     trust: bool = False,
 ) -> Planted:
     """Fine-tune a copy of a classifier so that it classifies samples with the trigger as ``target``.
@@ -74,7 +74,7 @@ def plant(
         poison_rate: Share of each batch that is stamped, in (0, 1].
         schedule: Steps, learning rate and regularisation: :class:`phosphene.backdoor.training.Schedule`.
         seed: Random seed for batches and places.
-        device: What it is fine-tuned on: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: What it is fine-tuned on: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         trust: Allow code that came with the model to run.
 
     Raises:
@@ -116,7 +116,7 @@ def clean_twin(
     *,
     schedule: Schedule = DEFAULT_SCHEDULE,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     trust: bool = False,
 ) -> Planted:
     """Fine-tune a copy without a trigger, to count a scanner's false alarms on; the arguments are those of :func:`plant`."""
@@ -132,7 +132,7 @@ def fine_tune(
     *,
     extras: tuple[ExtraSamples, ...] = (),
     change: "Change | None" = None,
-    device: str = "auto",
+    device: Device = "auto",
     trust: bool = False,
 ) -> Planted:
     """Fine-tune a copy of a classifier; return it, on the device of the original, with its accuracy before and after.
@@ -144,14 +144,14 @@ def fine_tune(
         seed: Random seed for batches.
         extras: Changed samples that join every batch: :class:`phosphene.backdoor.training.ExtraSamples`.
         change: Function that changes the other samples of a batch; both get samples on the CPU.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         trust: Allow code that came with the model to run.
 
     Raises:
         PhospheneError: an argument does not fit; the message names the fix.
     """
     seed_range(seed)
-    there = pick_device(device)
+    there = pick_device(str(device))
     classifier, samples = _loaded(model, samples, schedule, trust=trust)
     student, teacher = copy.deepcopy(classifier), copy.deepcopy(classifier)
     for one in (student, teacher):
@@ -163,9 +163,9 @@ def fine_tune(
 
 
 @checked()
-def accuracy(model: Model, samples: Labelled, *, device: str = "auto") -> float:
+def accuracy(model: Model, samples: Labelled, *, device: Device = "auto") -> float:
     """Return the share of the held-out samples, in [0, 1], that a classifier predicts as their label."""
-    return float((predictions(model, samples.held_out, device=device) == samples.held_labels).float().mean())
+    return float((predictions(model, samples.held_out, device=str(device)) == samples.held_labels).float().mean())
 
 
 @checked()
@@ -176,7 +176,7 @@ def success_rate(
     wanted: "Tensor | int",
     among: Tensor,
     *,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> "float | None":
     """Return the share of held-out samples, in [0, 1], that are classified as ``wanted`` with the trigger on them.
 
@@ -186,13 +186,13 @@ def success_rate(
         trigger: The trigger to paste.
         wanted: The class, or one per held-out sample.
         among: bool, which held-out samples count; the result is ``None`` if none does.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
     """
     if not bool(among.any()):
         return None
     stamped = apply_8bit(trigger, samples.held_out[among], torch.Generator().manual_seed(0))
     goals = wanted[among] if isinstance(wanted, Tensor) else wanted
-    return float((predictions(model, stamped, device=device) == goals).float().mean())
+    return float((predictions(model, stamped, device=str(device)) == goals).float().mean())
 
 
 @checked()
