@@ -21,7 +21,8 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
         CardError: the file is damaged.
     """
     complaint = f"{path} is not a torch.export program that this torch can load"
-    with one_line(CardError, complaint), warnings.catch_warnings(action="ignore"), _quiet_log():
+    fix = "export it again, with torch before 2.8 by strict=False."
+    with one_line(CardError, complaint, fix), warnings.catch_warnings(action="ignore"), _quiet_log():
         program = torch.export.load(path)
         _allow_other_layouts(program)
         return _ImageInput(torch.export.unflatten(program)), _input_shapes(program)
