@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from numbers import Integral
 from operator import index
 from typing import Any
@@ -73,9 +73,22 @@ class InputSpace:
         """Shape of one network input without the batch: (channels, height, width)."""
         return (self.channels, *self.size)
 
+    @cached_property
+    def _constants(self) -> dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]]:
+        """Mean and 1 / std, (1, c, 1, 1) each, by device and type: copying to a GPU would make it wait."""
+        return {}
+
     def normalise(self, pixels: Tensor) -> Tensor:
         """Return pixels (n, c, h, w) in [0, 1] less the mean, over the standard deviation."""
-        mean, scale = _mean_and_scale(self.mean, self.std, pixels.device, pixels.dtype)
+        key = (pixels.device, pixels.dtype)
+        if key not in self._constants:
+            # Off even if the caller's is on, as no gradient passes through what is made in it; torch.compile takes no keyword here.
+            with torch.inference_mode(False):
+                mean, std = (
+                    torch.tensor(one, dtype=key[1], device=key[0]).view(1, -1, 1, 1) for one in (self.mean, self.std)
+                )
+                self._constants[key] = (mean, 1 / std)
+        mean, scale = self._constants[key]
         return (pixels - mean) * scale
 
     def refuse_unfit(self, pixels: Tensor, name: str) -> None:
@@ -90,19 +103,6 @@ class InputSpace:
             raise CardError(
                 f"{name} takes pixels in [0, 1], floats (n, {self.channels}, h, w), not {pixels.dtype} {tuple(pixels.shape)}."
             )
-
-
-@lru_cache(maxsize=64)
-def _mean_and_scale(
-    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Return mean and 1 / std, (1, c, 1, 1) each; cached, as copying to a GPU would make it wait."""
-    # Off even if the caller's is on, as no gradient passes through what is made in it; torch.compile takes no keyword here.
-    with torch.inference_mode(False):
-        mean_tensor, std_tensor = (
-            torch.tensor(one, dtype=dtype, device=device).view(1, -1, 1, 1) for one in (mean, std)
-        )
-        return mean_tensor, 1 / std_tensor
 
 
 def _numbers(name: str, values: Any, kind: Callable[[Any], Any]) -> tuple[Any, ...]:
