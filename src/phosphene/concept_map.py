@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,7 +21,6 @@ from phosphene.labels import Labels, first_synonym
 
 if TYPE_CHECKING:
     from phosphene.executors.base import MapOrigin
-    from phosphene.runs import RunDirectory
 
 
 @checked()
@@ -124,7 +124,7 @@ class ConceptMap:
         precision: The precision that it was made in: ``fp32``, ``tf32``, ``bf16`` or ``fp64``; empty if that is not known.
         origin: Classifier, samples and recipe that it was made from, as ``map_concepts`` returns it; ``None`` of a map that
             was read from a run, whose ``run.json`` names them, and of a copy by ``pickle`` or ``copy``.
-        run: The run directory that holds it; ``None`` if it is in memory only.
+        homes: The run directories that it was read from or written to, as absolute paths, each with the hash of its tensors.
     """
 
     nu: Tensor
@@ -145,11 +145,12 @@ class ConceptMap:
     device: str = ""
     precision: str = ""
     origin: "MapOrigin | None" = None
-    run: "RunDirectory | None" = field(default=None, init=False)  # a map made of this one by replace() is not stored
+    # A map made of this one by replace() is in memory only.
+    homes: tuple[tuple[Path, str], ...] = field(default=(), init=False, repr=False)
 
-    def stored_in(self, run: "RunDirectory") -> Self:
-        """Note that ``run`` holds this map; return the map."""
-        vars(self)["run"] = run  # the one thing about a map that changes
+    def stored_in(self, run: Path, sha256: str) -> Self:
+        """Note that the run directory holds this map, with that hash of its tensors; return the map."""
+        vars(self)["homes"] = (*self.homes, (run.absolute(), sha256))  # the one thing about a map that changes
         return self
 
     def __getstate__(self) -> dict[str, Any]:

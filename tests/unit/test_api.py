@@ -359,7 +359,8 @@ def test_a_run_of_a_classifier_made_in_python_is_checked_with_it(network, maps, 
     with pytest.raises(PhospheneError, match="has other weights"):
         ph.check(tmp_path / "run", model=tiny.classifier(seed=1), **how)
     with pytest.raises(PhospheneError, match="leave model out"):
-        ph.check(maps, model=network, **how)
+        ph.check(maps, model=tiny.classifier(seed=1), **how)
+    assert [one.name for one in ph.check(maps, model=network, **how)] == ["fidelity"]
 
 
 def test_two_runs_are_compared(runs, tmp_path):

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -136,11 +137,31 @@ def test_maps_that_were_saved_are_their_run_wherever_python_has_put_them(network
         maps.report()
 
 
+def test_a_run_that_was_made_again_by_another_network_does_not_hold_the_maps_of_before(network, tmp_path):
+    maps = ph.map_concepts(network, 4, out=tmp_path / "run", **HOW)
+    shutil.rmtree(tmp_path / "run")
+    ph.map_concepts(tiny.classifier(seed=1), 4, out=tmp_path / "run", **HOW)
+    assert maps.run is None
+    assert not hasattr(ph.score(maps, network, progress=False)[0], "run")
+
+
+def test_maps_know_their_run_from_any_folder_and_after_a_part_of_them_was_saved_elsewhere(
+    network, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    maps = ph.map_concepts(network, ["lion", 4], out="run", **HOW)
+    maps[:1].save("part")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert maps.run.path == tmp_path / "run"
+    assert maps[:1].run.path == tmp_path / "part"
+
+
 def test_a_map_that_was_changed_is_not_the_one_in_the_run(network, tmp_path):
     (one,) = ph.map_concepts(network, 4, out=tmp_path / "run", **HOW)
     changed = replace(one, nu=-one.nu)
-    assert one.run.path == tmp_path / "run"
-    assert changed.run is None
+    assert [path for path, _ in one.homes] == [tmp_path / "run"]
+    assert changed.homes == ()
     assert not hasattr(ph.score(changed, progress=False)[0], "run")
 
 

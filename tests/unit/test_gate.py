@@ -39,8 +39,8 @@ def score(right, m_score=0.5, target="judge"):
 def test_each_target_has_to_reach_the_minimum():
     scores = Scores([score(8), score(7, target="strict"), score(9), score(0, target="blind")])
     assert scores.below(min_top1=0.8) == [
-        "strict recognises 7 of 10 maps of runs/gate (--min-top1 0.8)",
-        "blind recognises 0 of 10 maps of runs/gate (--min-top1 0.8)",
+        "strict recognises 7 of 10 maps of runs/gate (the least top-1 is 0.8)",
+        "blind recognises 0 of 10 maps of runs/gate (the least top-1 is 0.8)",
     ]
     assert scores.below() == []
 
@@ -48,8 +48,8 @@ def test_each_target_has_to_reach_the_minimum():
 def test_m_score_has_a_minimum_of_its_own_which_a_score_without_it_does_not_reach():
     scores = Scores([score(0, 0.5), score(0, 0.49996), score(0, None)])
     assert scores.below(min_m_score=0.5) == [
-        "M_score of judge on runs/gate is 0.5000 (--min-m-score 0.5)",
-        "M_score of judge on runs/gate is missing (--min-m-score 0.5)",
+        "M_score of judge on runs/gate is 0.5000 (the least is 0.5)",
+        "M_score of judge on runs/gate is missing (the least is 0.5)",
     ]
     assert len(scores.below(min_top1=0.1, min_m_score=0.5)) == 5
 

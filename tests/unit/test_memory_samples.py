@@ -153,7 +153,9 @@ def test_confused_pairs_are_found_on_a_labelled_data_set_and_on_a_pool():
         (run,) = ph.map_models(network, confused=1, samples=samples, dry_run=True, progress=False)
         one, other = [job.concept(network.labels).label.split(" vs ") for job in run.plan.jobs]
         assert one == other[::-1]
-    with pytest.raises(SamplesError, match=r"memory have no labels of two classes of tiny: give labels .*names \(a, b"):
+    with pytest.raises(
+        SamplesError, match=r"memory have no labels of two classes of tiny: give a data set .*names \(a, b"
+    ):
         ph.map_models(network, confused=1, samples=images(), dry_run=True, progress=False)
 
 

@@ -282,3 +282,11 @@ def test_a_loss_that_explodes_is_refused():
     wild = dataclasses.replace(grey.SCHEDULE, lr=1e30)
     with pytest.raises(NumericError, match="lower the learning rate"):
         fit(student, student, SAMPLES, wild, 0)
+
+
+def test_labels_of_any_whole_type_are_trained_on_and_others_refused():
+    pixels = torch.zeros(10, 3, 8, 8, dtype=torch.uint8)
+    samples = Labelled.split(pixels, torch.arange(10, dtype=torch.int32) % 2)
+    assert samples.labels.dtype == samples.held_labels.dtype == torch.int64
+    with pytest.raises(SamplesError, match=r"labels are torch\.float32; they are whole numbers"):
+        Labelled.split(pixels, torch.zeros(10))

@@ -17,14 +17,15 @@ from phosphene.executors.worker import CHECKPOINT_SECONDS
 from phosphene.mapper import MapOptimization, map_jobs
 from phosphene.mapper.progress import Step
 from phosphene.progress import ProgressDisplay, duration
-from phosphene.recipe import Recipe
+from phosphene.recipe import Recipe, resolve
 from phosphene.runs import RunDirectory
 from phosphene.runs.checkpoints import Checkpoints
+from phosphene.runs.facts import computes_otherwise
 from phosphene.runs.failures import read_failures
 from phosphene.samples.pool import make_pool
 from phosphene.workflows.estimate import estimate
 from phosphene.workflows.map import execute
-from phosphene.workflows.plan import Jobs, plan
+from phosphene.workflows.plan import Jobs, plan, run_name
 from phosphene.workflows.progress import TRIES, MapCounts
 from tests import tiny
 from tests.groups import InGroups
@@ -380,3 +381,13 @@ def test_a_network_is_used_as_long_as_it_lasts(tmp_path):
     seen = []
     execute(plans, on_map=lambda one: seen.append(one.run))
     assert seen == [0] * 5 + [1] * 5
+
+
+def test_changed_recipes_keep_their_directories():
+    assert run_name(tiny.classifier(), resolve("vivid", {"steps": 3})) == "tiny-vivid"
+
+
+def test_a_network_with_fewer_outputs_than_before_computes_otherwise():
+    assert computes_otherwise({"answers": [1.0, 2.0]}, [1.0])
+    assert not computes_otherwise({"answers": [1.0, 2.0]}, [1.001, 2.0])
+    assert not computes_otherwise({}, [1.0])

@@ -54,6 +54,9 @@ class Labelled:
     def __post_init__(self) -> None:
         for pixels, labels in ((self.pixels, self.labels), (self.held_out, self.held_labels)):
             _require_as_many(pixels, labels)
+            if labels.is_floating_point() or labels.is_complex():
+                raise SamplesError(f"labels are {labels.dtype}; they are whole numbers, the indices of classes.")
+        vars(self).update(labels=self.labels.long(), held_labels=self.held_labels.long())
 
     def __repr__(self) -> str:
         c, h, w = self.pixels.shape[1:]
@@ -274,7 +277,7 @@ def _trained_parameters(module: nn.Module, schedule: Schedule) -> list[nn.Parame
         if schedule.freeze_norms and isinstance(part, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  (no public name)
             part.eval()
     for name, parameter in module.named_parameters():
-        parameter.requires_grad_(not name.startswith(schedule.frozen))
+        parameter.requires_grad_(not name.startswith(tuple(schedule.frozen)))
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 

@@ -79,7 +79,7 @@ class _Commands(click.Group):
 def main() -> None:
     """Run one of the commands below, which show what an image classifier associates with a class, whatever the image.
 
-    Exit codes: 0 done; 1 backdoor suspected (only from scan); 2 failed; 3 inconclusive scan; 4 fell short of what score --min-top1 or
+    Exit codes: 0 done; 1 backdoor suspected (only from scan); 2 failed; 3 inconclusive scan; 4 fell short of what score --min-... or
     check --strict asks for; 130 interrupted.
     """
 

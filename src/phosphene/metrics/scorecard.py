@@ -200,11 +200,11 @@ class Scores(list[ScoreT]):
         for one in self:
             maps = getattr(one, "run", one.source)
             if one.top1_all < min_top1:
-                right = f"{sum(concept.right for concept in one.per_concept)} of {one.maps}"
-                clauses.append(f"{one.target} recognises {right} maps of {maps} (--min-top1 {exact(min_top1)})")
+                right = f"{sum(concept.right for concept in one.per_concept)} of {count(one.maps, 'map')}"
+                clauses.append(f"{one.target} recognises {right} of {maps} (the least top-1 is {exact(min_top1)})")
             if (one.m_score or 0.0) < min_m_score:
                 value = "missing" if one.m_score is None else f"{one.m_score:.4f}"
-                clauses.append(f"M_score of {one.target} on {maps} is {value} (--min-m-score {exact(min_m_score)})")
+                clauses.append(f"M_score of {one.target} on {maps} is {value} (the least is {exact(min_m_score)})")
         return clauses
 
     def _repr_html_(self) -> str:

@@ -192,6 +192,7 @@ class RunDirectory:
         folder = self.folder(found.job, found.label)
         remove_parts(folder)  # left by a process that was killed while it wrote
         tensors = save_tensors({"nu": found.nu.contiguous(), "xi": found.xi.contiguous()})
+        sha256 = hashlib.sha256(tensors).hexdigest()
         write_bytes(folder / "map.safetensors", tensors)
         write_bytes(folder / "map.png", encode(found.image, optimize=True))
         if found.frames:
@@ -203,13 +204,14 @@ class RunDirectory:
                 **{key: getattr(found, key) for key in (*FIGURES, *WAY)},
                 **found.concept.facts(),
                 **kind_facts(found.index, found.label, found.p_class),
-                "map_sha256": hashlib.sha256(tensors).hexdigest(),
+                "map_sha256": sha256,
                 "versions": versions(),
                 "loss": [round(value, 6) for value in found.loss],
                 "hits": [round(value, 4) for value in found.hits],
                 "seconds": round(found.seconds, 3),
             },
         )
+        found.stored_in(self.path, sha256)
 
     def read(self, folder: Path) -> ConceptMap:
         """Return the map whose files are in ``folder``.
@@ -230,7 +232,7 @@ class RunDirectory:
                 hits=tuple(facts.get("hits", ())),  # maps of earlier versions have none
                 expression=Concept.of_facts(facts) if facts.keys() & {"up", "unit"} else None,
                 **{key: facts.get(key, "") for key in (*FIGURES, *WAY)},  # maps of earlier versions tell no way
-            ).stored_in(self)
+            ).stored_in(self.path, facts["map_sha256"])
         except (OSError, KeyError, TypeError, SafetensorError) as error:
             raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
 

@@ -85,7 +85,8 @@ def computes_otherwise(model: Mapping[str, Any], answers: Sequence[float]) -> bo
     if not stored or not answers:
         return False
     tolerance = 0.05 * max(1e-3, *map(abs, stored))
-    return any(abs(was - now) > tolerance for was, now in zip(stored, answers, strict=True))
+    pairs = zip(stored, answers, strict=False)
+    return len(stored) != len(answers) or any(abs(was - now) > tolerance for was, now in pairs)
 
 
 def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Which run is meant by a path, an open run, or maps: those of a run stand for it, and a part of them does not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,27 @@ from phosphene.runs.directory import RunDirectory
 from phosphene.textfile import exists
 
 
+def runs_with(maps: Sequence[ConceptMap]) -> Iterator[RunDirectory]:
+    """Yield the runs that hold all of ``maps`` as they are, and maybe others; the one that was read or written last comes first."""
+    common = set.intersection(*({path for path, _ in one.homes} for one in maps)) if maps else set()
+    for path in [path for path, _ in reversed(maps[0].homes if maps else ()) if path in common]:
+        run = RunDirectory(path)
+        if exists(path / "run.json"):
+            hashes = run.map_hashes()
+            if all((path, hashes.get((one.index, one.seed))) in one.homes for one in maps):
+                yield run
+
+
 def run_with(maps: Sequence[ConceptMap]) -> "RunDirectory | None":
     """Return the run that holds all of ``maps``, and maybe others; ``None`` if there is none, or none any more."""
-    runs = {one.run.path.resolve() if one.run else None: one.run for one in maps}
-    run = next(iter(runs.values())) if len(runs) == 1 else None
-    return run if run is not None and exists(run.path / "run.json") else None
+    return next(runs_with(maps), None)
 
 
 def run_of(maps: Sequence[ConceptMap]) -> "RunDirectory | None":
     """Return the run whose maps these are, all of them and no others, in any order; ``None`` if there is none."""
-    run = run_with(maps)
-    if run is None:
-        return None
-    jobs = {(row["index"], row["seed"]) for row in run.facts()["jobs"]}
-    return run if jobs == {(one.index, one.seed) for one in maps} else None
+    places = {(one.index, one.seed) for one in maps}
+    whole = (run for run in runs_with(maps) if {(row["index"], row["seed"]) for row in run.facts()["jobs"]} == places)
+    return next(whole, None)
 
 
 def one_or_several(runs: Any) -> list[Any]:
@@ -64,7 +71,7 @@ def to_run(run: Any) -> RunDirectory:
     whole = run_of(maps)
     if whole is not None:
         return whole
-    in_memory = sum(one.run is None for one in maps)
+    in_memory = sum(not one.homes for one in maps)
     if in_memory:
         which = "these maps are" if in_memory == len(maps) else "some of these maps are"
         raise RunError(f"{which} in memory only: maps.save('runs/NAME') makes a run directory of them.")

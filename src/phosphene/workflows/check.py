@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from phosphene import notebook
-from phosphene.arguments import Model, Samples, to_pool
+from phosphene.arguments import Model, Samples, to_classifier, to_pool
 from phosphene.checks import CHECKS, CheckContext, Finding, Request, choose, examine
 from phosphene.checks.finding import FEWEST
 from phosphene.concept_map import ConceptMap, Job
@@ -216,7 +216,7 @@ def plan_checks_in_memory(
     Raises:
         PhospheneError: as :func:`plan_checks`.
         ConceptError: there are no maps.
-        RunError: the maps do not know what they were made from, or ``model`` is given though they do.
+        RunError: the maps do not know what they were made from, or ``model`` is another one.
     """
     names, run = tuple(choose(only)), run_with(maps)
     if maps.origin is None and run is not None:
@@ -225,8 +225,8 @@ def plan_checks_in_memory(
         sha256 = facts["samples"]["sha256"]
     else:
         origin = maps.require_origin()
-        if model is not None:
-            raise RunError("these maps know the model that made them: leave model out.")
+        if model is not None and to_classifier(model, trust=trust).sha256 != origin.hashes[0]:
+            raise RunError("these maps were made by another model: leave model out, they know theirs.")
         origin.refuse_changed_network()
         sha256 = origin.pool.sha256
         pool = origin.pool if samples is None else to_pool(samples, origin.classifier)

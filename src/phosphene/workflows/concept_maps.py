@@ -1,6 +1,6 @@
 """What Python holds of maps: a list of them, and an open run directory. Both are indexed by name, and shown in a notebook."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, SupportsIndex, overload
 
@@ -54,12 +54,8 @@ class ConceptMaps(list[ConceptMap]):
         Raises:
             ConceptError: there is no map of the concept.
         """
-        if isinstance(place, tuple):
-            raise ConceptError(
-                f"maps are found by one name at a time, such as maps[{place[0] if place else 'star'!r}]."
-            )
-        if isinstance(place, str | Concept):
-            index = find_among(text_of(place), [one.concept for one in self], "this list")
+        if isinstance(place, str | Concept | tuple):
+            index = _index_of(place, [one.concept for one in self], "this list")
             return type(self)(one for one in self if one.index == index)
         found = super().__getitem__(place)
         return type(self)(found) if isinstance(found, list) else found
@@ -136,7 +132,6 @@ class ConceptMaps(list[ConceptMap]):
             run.begin(origin.facts, ((one.job, one.label) for one in self), labels)
             for one in self:
                 run.write(one)
-                one.stored_in(run)
         write_own_predictions(run, origin.classifier, device=origin.device)
         return run
 
@@ -187,8 +182,8 @@ class OpenRun(RunDirectory):
             RunError: a map is damaged.
         """
         folders = self.finished_folders()
-        if isinstance(place, str | Concept):
-            index = find_among(text_of(place), self.concepts(), str(self.path))
+        if isinstance(place, str | Concept | tuple):
+            index = _index_of(place, self.concepts(), str(self.path))
             return ConceptMaps(self.read(folder) for (number, _), folder in folders.items() if number == index)
         found = list(folders.values())[place]
         return ConceptMaps(map(self.read, found)) if isinstance(found, list) else self.read(found)
@@ -215,6 +210,13 @@ class OpenRun(RunDirectory):
         body = maps._repr_html_() if maps else ""
         more = f"and {total - len(maps)} more" if total > len(maps) else ""
         return notebook.piece("stack", [notebook.piece("facts", about), body, more, scores_table(self)])
+
+
+def _index_of(name: Any, concepts: Sequence[Concept], where: str) -> int:
+    """Return the index of the concept that a label, synonym, expression or Concept names among ``concepts``; else ConceptError."""
+    if isinstance(name, tuple):
+        raise ConceptError(f"maps are found by one name at a time, such as maps[{name[0] if name else 'star'!r}].")
+    return find_among(text_of(name), concepts, where)
 
 
 def as_maps(maps: Any) -> "ConceptMaps | None":

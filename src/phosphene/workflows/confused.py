@@ -105,7 +105,11 @@ def _labelled_samples(classifier: Classifier, pool: SamplePool) -> tuple[Tensor,
         pixels, truth = load_labelled(pool, classifier.input.shape, classifier.labels, MOST_SAMPLES)
     if truth is None or len(set(truth) - {-1}) < 2:
         examples = first_few(list(map(first_synonym, classifier.labels)), 3)
-        fix = "labels that are their names" if pool.spec == MEMORY else "images in folders named after them"
+        fix = (
+            "a data set of images with labels that are their names"
+            if pool.spec == MEMORY
+            else "images in folders named after them"
+        )
         raise SamplesError(
             f"samples {pool.spec} have no labels of two classes of {classifier.name}: give {fix} ({examples})."
         )

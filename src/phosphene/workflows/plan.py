@@ -14,7 +14,7 @@ from phosphene.errors import ConceptError, SpecError
 from phosphene.executors.base import MapPlan
 from phosphene.formats import count, percent
 from phosphene.mapper.units import resolve_units
-from phosphene.recipe import DEFAULT_CHANNELS, RECIPES, Recipe
+from phosphene.recipe import CHANGED, DEFAULT_CHANNELS, RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import directory_name
 from phosphene.samples import MEMORY, SamplePool
@@ -58,7 +58,7 @@ class Jobs(Sequence[Job]):
 
 def run_name(classifier: Classifier, recipe: Recipe) -> str:
     """Return the directory name of a run of a Classifier and a Recipe, ``<model>-<recipe>``."""
-    return directory_name(classifier.name, recipe.name)
+    return directory_name(classifier.name, recipe.name.removesuffix(CHANGED))
 
 
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:
