@@ -31,7 +31,7 @@ from benchmarks.common import (
 )
 from phosphene.mapper import passes_per_map
 from phosphene.metrics.scorecard import Score
-from phosphene.recipe import RECIPES, Recipe, resolve
+from phosphene.recipe import CHANGED, RECIPES, Recipe, resolve
 from phosphene.runs import RunDirectory
 from phosphene.sources import load
 from phosphene.workflows.plan import run_name
@@ -66,9 +66,10 @@ def result_row(score: RunScore) -> dict[str, Any]:
 
 def title(recipe: Recipe) -> str:
     """Return the recipe's name and how it differs from the published one of that name."""
-    published = RECIPES[recipe.name].to_dict()
-    changes = [f"{key} {value}" for key, value in recipe.to_dict().items() if value != published[key]]
-    return f"`{recipe.name}`" + (f", shortened ({', '.join(changes)})" if changes else "")
+    name = recipe.name.removesuffix(CHANGED)
+    published = RECIPES[name].to_dict()
+    changes = [f"{key} {value}" for key, value in recipe.to_dict().items() if key != "name" and value != published[key]]
+    return f"`{name}`" + (f", shortened ({', '.join(changes)})" if changes else "")
 
 
 def main() -> None:

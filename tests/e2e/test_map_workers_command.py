@@ -17,7 +17,7 @@ def test_several_recipes_get_a_run_each(call, card, tmp_path):
     recipes = ["--recipe", "quick", "--recipe", "vivid", "--recipe", "quick"]
     answer = call("map", card.path, "--trust", "-c", 0, *recipes, *SETTINGS, "--out", out, "--json")
     assert answer.code == 0, answer.err
-    assert [document["recipe"] for document in json.loads(answer.out)] == ["quick", "vivid"]
+    assert [document["recipe"] for document in json.loads(answer.out)] == ["quick with changes", "vivid with changes"]
     assert sorted(path.name for path in out.iterdir()) == ["tiny-quick", "tiny-vivid"]
 
 
@@ -51,7 +51,7 @@ def test_maps_that_cannot_be_made_are_listed_and_the_others_are_there(call, card
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [(["--gpus", "0.5"], "--executor ray"), (["--workers", "0"], "--workers"), (["--executor", "slurm"], "executor")],
+    [(["--gpus", "0.5"], "executor ray"), (["--workers", "0"], "--workers"), (["--executor", "slurm"], "executor")],
 )
 def test_what_no_executor_can_do_is_refused_before_any_work(call, card, tmp_path, words, says):
     answer = call("map", card.path, "--trust", "--all", *words, "--out", tmp_path / "out")

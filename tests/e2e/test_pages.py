@@ -25,7 +25,7 @@ MADE = {
         "compare.html",
         "runs/audited-scan/scan.json",
     ),
-    "howto/ci-gate": ("runs/gate/report.html", "scores.json", "scan.json"),
+    "howto/ci-gate": ("runs/gate/report.html", "runs/gate/scores.json", "scan.json"),
     "howto/compare": ("runs/both/shapes-plain-vivid/scores.json", "compare.html"),
     "howto/cluster": ("runs/workers/report.html", "runs/on-ray/report.html"),
     "howto/own-model": ("my_net.safetensors", "star.png", "runs/my_net/report.html"),

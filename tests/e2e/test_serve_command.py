@@ -231,5 +231,5 @@ def test_a_folder_that_is_not_there_and_a_host_that_is_not_ours(call, tmp_path):
     assert "is not a directory: give the folder that holds your runs" in call("serve", tmp_path / "none").complaint
     (tmp_path / "file").touch()
     assert "is not a directory" in call("serve", tmp_path / "file").complaint
-    assert "Choose another --host" in call("serve", tmp_path, "--host", "192.0.2.1").complaint
-    assert "Choose another --host" in call("serve", tmp_path, "--host", "no such host").complaint
+    assert "Choose another host" in call("serve", tmp_path, "--host", "192.0.2.1").complaint
+    assert "Choose another host" in call("serve", tmp_path, "--host", "no such host").complaint

@@ -86,7 +86,7 @@ def test_a_run_is_chosen_and_sorted(opened):
     images = visible.locator("img").evaluate_all("all => all.map(i => i.src.split('/thumbs/')[1])")
     assert images == ["3/lion-0.webp", "3/crane-1.webp", "3/zebra-0.webp"]
     assert visible.locator("small").all_inner_texts() == ["70 %", "80 %", "90 %"]
-    page.get_by_label("Maps by").select_option("tiny, quick")
+    page.get_by_label("Maps by").select_option("tiny, quick with changes")
     assert sorted(shown(page)) == ["café crème", "lion"]
     page.get_by_label("Maps by").select_option("the first that has one")
     assert len(shown(page)) == 201
