@@ -284,7 +284,7 @@ class Classifier:
         return digest.hexdigest()
 
     @property
-    def answers(self) -> list[float]:
+    def noise_logits(self) -> list[float]:
         """Up to 16 logits of one noise image: networks may differ in code alone. Empty if they vary or are not finite."""
         if UNREPEATABLE_NOTE in self.notes:
             return []

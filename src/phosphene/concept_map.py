@@ -124,7 +124,7 @@ class ConceptMap:
         precision: The precision that it was made in: ``fp32``, ``tf32``, ``bf16`` or ``fp64``; empty if that is not known.
         origin: Classifier, samples and recipe that it was made from, as ``map_concepts`` returns it; ``None`` of a map that
             was read from a run, whose ``run.json`` names them, and of a copy by ``pickle`` or ``copy``.
-        homes: The run directories that it was read from or written to, as absolute paths, each with the hash of its tensors.
+        locations: The run directories that it was read from or written to, as absolute paths, each with the hash of its tensors.
     """
 
     nu: Tensor
@@ -146,11 +146,11 @@ class ConceptMap:
     precision: str = ""
     origin: "MapOrigin | None" = None
     # A map made of this one by replace() is in memory only.
-    homes: tuple[tuple[Path, str], ...] = field(default=(), init=False, repr=False)
+    locations: tuple[tuple[Path, str], ...] = field(default=(), init=False, repr=False)
 
     def stored_in(self, run: Path, sha256: str) -> Self:
         """Note that the run directory holds this map, with that hash of its tensors; return the map."""
-        vars(self)["homes"] = (*self.homes, (run.absolute(), sha256))  # the one thing about a map that changes
+        vars(self)["locations"] = (*self.locations, (run.absolute(), sha256))  # the one thing about a map that changes
         return self
 
     def __getstate__(self) -> dict[str, Any]:

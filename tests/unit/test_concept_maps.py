@@ -160,8 +160,8 @@ def test_maps_know_their_run_from_any_folder_and_after_a_part_of_them_was_saved_
 def test_a_map_that_was_changed_is_not_the_one_in_the_run(network, tmp_path):
     (one,) = ph.map_concepts(network, 4, out=tmp_path / "run", **HOW)
     changed = replace(one, nu=-one.nu)
-    assert [path for path, _ in one.homes] == [tmp_path / "run"]
-    assert changed.homes == ()
+    assert [path for path, _ in one.locations] == [tmp_path / "run"]
+    assert changed.locations == ()
     assert not hasattr(ph.score(changed, progress=False)[0], "run")
 
 

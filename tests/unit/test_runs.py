@@ -345,8 +345,8 @@ def test_a_map_is_written_where_the_design_says_and_read_back_bit_by_bit(run):
     assert torch.equal(back.xi, one.xi)
     plain = set(ConceptMap.__dataclass_fields__) - {"nu", "xi"}
     assert (
-        back.homes
-        == one.homes
+        back.locations
+        == one.locations
         == ((run.path, read_map_json(run.finished_folders()[one.index, one.seed])["map_sha256"]),)
     )
     assert {key: getattr(back, key) for key in plain} == {key: getattr(one, key) for key in plain}

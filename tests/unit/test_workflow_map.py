@@ -388,6 +388,6 @@ def test_changed_recipes_keep_their_directories():
 
 
 def test_a_network_with_fewer_outputs_than_before_computes_otherwise():
-    assert computes_otherwise({"answers": [1.0, 2.0]}, [1.0])
-    assert not computes_otherwise({"answers": [1.0, 2.0]}, [1.001, 2.0])
+    assert computes_otherwise({"noise_logits": [1.0, 2.0]}, [1.0])
+    assert not computes_otherwise({"noise_logits": [1.0, 2.0]}, [1.001, 2.0])
     assert not computes_otherwise({}, [1.0])

@@ -30,7 +30,7 @@ NEEDED: dict[str, Any] = {
         "spec": str,
         "sha256": str,
         "classes": int,
-        "answers?": [int | float],
+        "noise_logits?": [int | float],
         "output?": str,
         "texts?": [str],
         "notes?": [str],
@@ -59,7 +59,7 @@ def run_facts(
             "spec": classifier.spec,
             "sha256": classifier.sha256,
             "classes": classifier.num_classes,
-            "answers": classifier.answers,
+            "noise_logits": classifier.noise_logits,
             **({"output": classifier.output} if classifier.multi_label or classifier.regression else {}),
             **({"texts": list(classifier.labels)} if isinstance(classifier.module, PromptClassifier) else {}),
             "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
@@ -79,14 +79,14 @@ def run_facts(
     }
 
 
-def computes_otherwise(model: Mapping[str, Any], answers: Sequence[float]) -> bool:
-    """Return whether a ``model`` entry has other ``answers`` than these, by more than rounding on another device can explain."""
-    stored = model.get("answers", ())  # none in runs of earlier versions, and of networks that vary by themselves
-    if not stored or not answers:
+def computes_otherwise(model: Mapping[str, Any], noise_logits: Sequence[float]) -> bool:
+    """Return whether a ``model`` entry has other ``noise_logits`` than these, by more than rounding on another device can explain."""
+    stored = model.get("noise_logits", ())  # none in runs of earlier versions, and of networks that vary by themselves
+    if not stored or not noise_logits:
         return False
     tolerance = 0.05 * max(1e-3, *map(abs, stored))
-    pairs = zip(stored, answers, strict=False)
-    return len(stored) != len(answers) or any(abs(was - now) > tolerance for was, now in pairs)
+    pairs = zip(stored, noise_logits, strict=False)
+    return len(stored) != len(noise_logits) or any(abs(was - now) > tolerance for was, now in pairs)
 
 
 def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -95,7 +95,9 @@ def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any
     Raises:
         RunError: model, recipe or samples are others.
     """
-    if old["model"]["sha256"] == new["model"]["sha256"] and computes_otherwise(old["model"], new["model"]["answers"]):
+    if old["model"]["sha256"] == new["model"]["sha256"] and computes_otherwise(
+        old["model"], new["model"]["noise_logits"]
+    ):
         raise RunError(
             f"{path} belongs to a network with the same weights but other outputs (was the code of {old['model']['name']} "
             "changed?): choose another run directory."

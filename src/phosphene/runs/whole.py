@@ -14,12 +14,12 @@ from phosphene.textfile import exists
 
 def runs_with(maps: Sequence[ConceptMap]) -> Iterator[RunDirectory]:
     """Yield the runs that hold all of ``maps`` as they are, and maybe others; the one that was read or written last comes first."""
-    common = set.intersection(*({path for path, _ in one.homes} for one in maps)) if maps else set()
-    for path in [path for path, _ in reversed(maps[0].homes if maps else ()) if path in common]:
+    common = set.intersection(*({path for path, _ in one.locations} for one in maps)) if maps else set()
+    for path in [path for path, _ in reversed(maps[0].locations if maps else ()) if path in common]:
         run = RunDirectory(path)
         if exists(path / "run.json"):
             hashes = run.map_hashes()
-            if all((path, hashes.get((one.index, one.seed))) in one.homes for one in maps):
+            if all((path, hashes.get((one.index, one.seed))) in one.locations for one in maps):
                 yield run
 
 
@@ -71,7 +71,7 @@ def to_run(run: Any) -> RunDirectory:
     whole = run_of(maps)
     if whole is not None:
         return whole
-    in_memory = sum(not one.homes for one in maps)
+    in_memory = sum(not one.locations for one in maps)
     if in_memory:
         which = "these maps are" if in_memory == len(maps) else "some of these maps are"
         raise RunError(f"{which} in memory only: maps.save('runs/NAME') makes a run directory of them.")

@@ -26,7 +26,7 @@ def read_planned_maps(plan: MapPlan) -> ConceptMaps:
     labels = plan.classifier.labels
     read = (plan.run.read(plan.run.folder(job, job.concept(labels).label)) for job in plan.jobs)
     return ConceptMaps(
-        replace(one, frames=plan.run.frames(one) if plan.frames else (), origin=plan).stored_in(*one.homes[-1])
+        replace(one, frames=plan.run.frames(one) if plan.frames else (), origin=plan).stored_in(*one.locations[-1])
         for one in read
     )
 

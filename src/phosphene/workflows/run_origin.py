@@ -52,7 +52,7 @@ def model_of_run(
             f"{classifier.spec} has other weights ({now[:8]}) than the maps of {run.path} come from ({then[:8]}): bring "
             f"those back, or name another model ({option})."
         )
-    if computes_otherwise(facts["model"], classifier.answers):
+    if computes_otherwise(facts["model"], classifier.noise_logits):
         raise RunError(
             f"{classifier.spec} has the weights that the maps of {run.path} come from, but other outputs (was its code "
             f"changed?): bring that code back, or name another model ({option})."
