@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from types import UnionType
-from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Self, SupportsIndex, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from phosphene import notebook
 from phosphene.concepts import is_class, is_unit
@@ -187,7 +187,15 @@ ScoreT = TypeVar("ScoreT", bound=Score)
 
 
 class Scores(list[ScoreT]):
-    """A list of scores, as :func:`phosphene.score` returns it, that a notebook shows as a table."""
+    """A list of scores, as :func:`phosphene.score` returns it, that a notebook shows as a table; a slice is one, too."""
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> ScoreT: ...
+    @overload
+    def __getitem__(self, place: "slice[Any, Any, Any]") -> Self: ...
+    def __getitem__(self, place: "SupportsIndex | slice[Any, Any, Any]") -> "ScoreT | Self":
+        found = super().__getitem__(place)
+        return type(self)(found) if isinstance(found, list) else found
 
     def below(self, *, min_top1: float = 0.0, min_m_score: float = 0.0) -> list[str]:
         """Return a clause for every score that is below a minimum; each target has to reach them on the maps of each run.

@@ -1,8 +1,9 @@
 """Sanity checks of a run: which can be made, which are cached, and the others one by one."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 from phosphene import notebook
 from phosphene.arguments import Model, Samples, to_classifier, to_pool
@@ -117,18 +118,30 @@ class CheckPlan:
 
 
 class Findings(list[Finding]):
-    """The findings that ``check`` returns, as a list that a notebook shows as a table.
+    """The findings that ``check`` returns, as a list that a notebook shows as a table; a slice is one, too, of the same plan.
 
     Attributes:
         plan: Plan of the check.
         report: Path of the run's report; ``None`` after a dry run and for maps in memory.
-        seconds: Estimated seconds for the maps to be made, after a dry run.
+        seconds: Estimated seconds for the maps to be made, after a dry run; else ``None``.
     """
 
-    def __init__(self, plan: CheckPlan, seconds: float = 0.0) -> None:
+    def __init__(self, plan: CheckPlan, seconds: "float | None" = None) -> None:
         super().__init__()
         self.plan, self.seconds = plan, seconds
         self.report: str | None = None
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Finding: ...
+    @overload
+    def __getitem__(self, place: "slice[Any, Any, Any]") -> "Findings": ...
+    def __getitem__(self, place: "SupportsIndex | slice[Any, Any, Any]") -> "Finding | Findings":
+        found = super().__getitem__(place)
+        if not isinstance(found, list):
+            return found
+        part = copy.copy(self)
+        part[:] = found
+        return part
 
     def __repr__(self) -> str:
         return f"Findings({', '.join(f'{one.name}: {one.verdict}' for one in self)})"
@@ -149,7 +162,7 @@ class Findings(list[Finding]):
         plan = self.plan
         head: dict[str, Any] = {} if plan.run is None else {"run": str(plan.run.path)}
         head |= {"concepts": plan.concepts, "concepts_chosen": [one.short for one in plan.context.chosen]}
-        if not self:
+        if self.seconds is not None:
             costs = plan.cost
             rows = [{"name": name, "maps": maps, "done": name in plan.cached} for name, maps in costs.items()]
             cost = {"maps": sum(costs.values()), "passes": plan.passes, "seconds": round(self.seconds, 1)}
