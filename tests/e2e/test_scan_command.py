@@ -31,8 +31,7 @@ def test_a_scan_leaves_a_verdict_a_report_and_sarif_and_is_not_made_twice(scan, 
     page = (tmp_path / "scan" / "report.html").read_text(encoding="utf-8")
     assert "Is there a backdoor in it?" in page
     again = json.loads(scan("--json").out)
-    assert again["cached"]
-    assert again["seconds"] == found["seconds"]
+    assert list(again.items()) == list((found | {"cached": True}).items())
     assert "holds another scan" in scan("--alpha", "0.01").complaint
 
 

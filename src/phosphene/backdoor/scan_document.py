@@ -50,6 +50,8 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
         labels: Names of the classes.
     """
     document = {
+        "schema": SCAN.schema,
+        "versions": versions(),
         **{name: getattr(verdict, name) for name in VERDICT_FIELDS},
         "suspects": [_suspect_entry(one, labels) for one in verdict.suspects],
         "classes": [asdict(one) for one in verdict.classes],
@@ -63,7 +65,6 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
             "figures": verdict.null_figures,
         },
         **request,
-        "versions": versions(),
         "seconds": round(float(verdict.seconds), 3),
     }
     values: dict[str, Any] = json.loads(json.dumps(document), parse_constant=_null)
