@@ -16,6 +16,7 @@ from PIL import Image
 
 import phosphene as ph
 from phosphene import checked
+from phosphene.backdoor import plant, training
 from phosphene.callbacks import MapEvery
 from phosphene.errors import PhospheneError, PhospheneWarning, RecipeError
 from phosphene.runs.folders import whole_folder
@@ -602,6 +603,37 @@ def test_every_public_object_says_in_one_line_what_it_is(maps, runs, network):
     assert repr(pool) == f"SamplePool('synthetic:noise', {len(pool)} samples, {held_out} held out, {c} x {h} x {w})"
     assert repr(mapped).endswith(", 1 map of shapes)")
     assert repr(demo) == "DemoResult('runs/demo/report.html', 1 map; demo:shapes clean; as expected)"
+
+
+MODEL_FUNCTIONS = [
+    *(getattr(ph, name) for name in ph.__all__ if inspect.isfunction(getattr(ph, name))),
+    *(MapEvery.__init__, plant.plant, plant.clean_twin, plant.fine_tune, plant.accuracy, plant.success_rate),
+    *(training.Labelled.load, training.predictions),
+]
+
+
+def test_what_takes_the_spec_of_a_model_takes_trust():
+    taken = 0
+    for function in MODEL_FUNCTIONS:
+        hints = typing.get_type_hints(function)
+        if any(ph.Classifier in typing.get_args(hint) and str in typing.get_args(hint) for hint in hints.values()):
+            assert "trust" in hints, function.__qualname__
+            taken += 1
+    assert taken >= 15
+
+
+def test_code_runs_where_it_is_trusted_only(maps, card, sample_folder):
+    samples = training.Labelled.load(sample_folder, tiny.classifier())
+    calls = {
+        "m_score": lambda **trust: ph.m_score(maps, card.path, **trust),
+        "MapEvery": lambda **trust: MapEvery(card.path, 0, recipe="quick", overrides=tiny.SHORT, **trust),
+        "load": lambda **trust: training.Labelled.load(sample_folder, card.path, **trust),
+        "accuracy": lambda **trust: plant.accuracy(card.path, samples, **trust),
+    }
+    for call in calls.values():
+        with pytest.raises(ph.errors.TrustError, match="--trust"):
+            call()
+        assert call(trust=True) is not None
 
 
 def test_every_function_refuses_wrong_types_by_its_annotations():

@@ -13,6 +13,7 @@ from phosphene.backdoor.plant import accuracy, clean_twin, plant, success_rate, 
 from phosphene.backdoor.training import Labelled, Schedule, augment, fit, predictions
 from phosphene.backdoor.triggers import Blended, Emblem, Patch, from_dict
 from phosphene.errors import NumericError, PhospheneError, RecipeError, SamplesError
+from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
 from tests import grey, tiny
 
@@ -129,7 +130,7 @@ def test_augmenting_mirrors_and_shifts_and_nothing_else():
 
 def test_samples_without_labels_get_the_networks_own():
     pool = make_pool(grey.samples().held_out, "drawn")
-    found = Labelled.from_pool(pool, grey.clean())
+    found = Labelled.load(pool, grey.clean())
     assert len(found.labels) == len(pool.pixels)
     assert torch.equal(found.labels, predictions(grey.clean(), pool.pixels))
     assert torch.equal(found.held_out, pool.held_out)
@@ -151,10 +152,24 @@ def test_samples_are_loaded_with_the_labels_of_their_folders(tmp_path):
         assert labels[place] == label
 
 
+@pytest.mark.parametrize("kind", ["data set", "pool"])
+def test_samples_in_memory_are_planted_on_with_their_labels(kind):
+    pixels, labels = grey.drawn_samples(40)
+    named = [(sample, grey.FIGURES[label]) for sample, label in zip(pixels, labels.tolist(), strict=True)]
+    samples = named if kind == "data set" else load_samples(named, GREY)
+    found = Labelled.load(samples, GREY, held=10)
+    assert torch.equal(torch.cat([found.labels, found.held_labels]).bincount(minlength=5), labels.bincount(minlength=5))
+    for sample, label in zip(found.pixels, found.labels, strict=True):
+        assert labels[(pixels == sample).flatten(1).all(1).nonzero()[0, 0]] == label
+    own, by_hand = (plant(GREY, one, Patch(), 1, schedule=SHORT) for one in (samples, Labelled.load(samples, GREY)))
+    assert own.classifier.sha256 == by_hand.classifier.sha256
+    assert clean_twin(GREY, pixels, schedule=SHORT).accuracy_before == 1  # without labels: those that it predicts
+
+
 def test_three_channels_and_no_batch_norm_will_do():
     classifier = tiny.classifier()
     draw = torch.Generator().manual_seed(0)
-    samples = Labelled.from_pool(
+    samples = Labelled.load(
         make_pool(torch.randint(0, 256, (60, 3, 16, 16), generator=draw).to(torch.uint8), "noise"), classifier
     )
     made = plant(classifier, samples, Patch(), 1, schedule=Schedule(steps=2, batch=8, optimiser="adam", lr=1e-3))
@@ -236,8 +251,7 @@ WRONG = {
     "module": (lambda: plant(MODULE, SAMPLES, Patch(), 1), "a bare torch module"),
     "model": (lambda: plant(3, SAMPLES, Patch(), 1), "a model is a spec such as"),
     "spec": (lambda: clean_twin("demo:nothing", SAMPLES), "no demo model"),
-    "samples": (lambda: plant(GREY, 3, Patch(), 1), "samples to fine-tune on are a spec .*, not int '3'"),
-    "pool": (lambda: clean_twin(GREY, make_pool(BLACK, "pool")), "Labelled, not SamplePool"),
+    "samples": (lambda: plant(GREY, 3, Patch(), 1), "samples are a spec .*, or a data set .*, not int '3'"),
     "trigger": (lambda: plant(GREY, SAMPLES, "patch", 1), r"such as Patch\(\), not str 'patch'"),
     "target": (lambda: plant(GREY, SAMPLES, Patch(), "heart"), "target is str 'heart'; it must be a whole number"),
     "poison rate": (lambda: plant(GREY, SAMPLES, Patch(), 1, poison_rate="x"), "poison_rate is str 'x'"),

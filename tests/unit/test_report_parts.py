@@ -26,6 +26,7 @@ from phosphene.reports.images import MOST_PIXELS, brightness_image, data_url, in
 from phosphene.reports.made import check_commands, map_commands
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.predictions import write_predictions
+from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
 from tests import tiny
 from tests.web import make, write_scan
@@ -206,6 +207,20 @@ def test_natural_pictures_stand_beside_their_class_and_are_stored_once(tmp_path)
     assert colours[3][1] > 200 > colours[3][0]
     assert len(re.findall('role="img" aria-label="A natural image of lion"', text)) == 2
     assert "natural image" not in words(page(run))  # off unless it is asked for
+
+
+def test_natural_pictures_may_be_in_memory(tmp_path):
+    run = begin(tmp_path / "run", [tiny.concept_map(0), tiny.concept_map(3)])
+    red, green = (Image.new("RGB", (20, 20), colour) for colour in ((250, 0, 0), (0, 250, 0)))
+    samples = [(red, "lion"), (green, "teapot"), (green, "nothing")]
+    for given in (samples, load_samples(samples, (3, tiny.SIDE, tiny.SIDE))):
+        text = page(run, reference=given)
+        ((index, data),) = re.findall(r'<image id="natural-(\d+)" href="data:image/webp;base64,([^"]+)"', text)
+        assert int(index) == 0
+        assert Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB").getpixel((8, 8))[0] > 200
+        assert "from <code>memory</code>" in text
+    with pytest.raises(SamplesError, match=r"memory has no labels: give .* or a data set with labels"):
+        page(run, reference=[red, green])
 
 
 @pytest.mark.parametrize("place", ["pictures", "nowhere", "file.txt"])

@@ -29,16 +29,14 @@ from phosphene.workflows.doctor import examine_machine, examine_model
 
 
 @checked()
-def report(
-    run: Run, *, reference: "str | None" = None, columns: "int | None" = None, size: "int | None" = None
-) -> Path:
+def report(run: Run, *, reference: Samples = None, columns: "int | None" = None, size: "int | None" = None) -> Path:
     """Write a run's ``report.html`` again, and its ``sheet.png`` if it has maps; return the page's path.
 
     Everything on the page comes from the run directory, so that writing it again loses nothing.
 
     Args:
         run: A run; one that was only scanned has a report without maps.
-        reference: Sample spec of images with labels: one of each class is shown beside its maps.
+        reference: Samples with labels, as :func:`map_concepts` takes them: one of each class is shown beside its maps.
         columns: Maps per row of ``sheet.png``; by default as many as rows, and at least 5.
         size: Width of each map there, in pixels; by default 160, or 80 of more than a hundred maps.
 

@@ -6,12 +6,11 @@ For research on one's own networks: see docs/planting.md. The original network i
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from phosphene.arguments import Device, Model, seed_range, to_classifier
+from phosphene.arguments import Device, Model, Samples, seed_range, to_classifier
 from phosphene.backdoor.training import Change, ExtraSamples, Labelled, Schedule, fit, predictions
 from phosphene.backdoor.triggers import Trigger, apply_8bit
 from phosphene.checked import checked
@@ -49,7 +48,7 @@ class Planted:
 @checked()
 def plant(
     model: Model,
-    samples: "str | Path | Labelled",
+    samples: "Samples | Labelled",
     trigger: Trigger,
     target: "int | None",
     *,
@@ -67,7 +66,8 @@ def plant(
 
     Args:
         model: A spec, or the classifier to start from; it is not changed.
-        samples: A sample spec, or samples with labels, a part held out: :class:`phosphene.backdoor.training.Labelled`.
+        samples: Samples as :func:`phosphene.map_concepts` takes them, with labels if there are any; or with a part held
+            out that you choose: :class:`phosphene.backdoor.training.Labelled`.
         trigger: The trigger to plant.
         target: The class that the trigger leads to; ``None`` for all-to-all, where class y becomes y + 1.
         sources: The classes from which a source-specific trigger leads to the target; by default all others.
@@ -112,7 +112,7 @@ def plant(
 @checked()
 def clean_twin(
     model: Model,
-    samples: "str | Path | Labelled",
+    samples: "Samples | Labelled",
     *,
     schedule: Schedule = DEFAULT_SCHEDULE,
     seed: int = 0,
@@ -126,7 +126,7 @@ def clean_twin(
 @checked()
 def fine_tune(
     model: Model,
-    samples: "str | Path | Labelled",
+    samples: "Samples | Labelled",
     schedule: Schedule = DEFAULT_SCHEDULE,
     seed: int = 0,
     *,
@@ -139,7 +139,7 @@ def fine_tune(
 
     Args:
         model: A spec, or the classifier to start from; it is not changed.
-        samples: A sample spec, or samples with labels.
+        samples: Samples, as :func:`plant` takes them.
         schedule: Steps, learning rate and regularisation.
         seed: Random seed for batches.
         extras: Changed samples that join every batch: :class:`phosphene.backdoor.training.ExtraSamples`.
@@ -163,9 +163,10 @@ def fine_tune(
 
 
 @checked()
-def accuracy(model: Model, samples: Labelled, *, device: Device = "auto") -> float:
+def accuracy(model: Model, samples: Labelled, *, device: Device = "auto", trust: bool = False) -> float:
     """Return the share of the held-out samples, in [0, 1], that a classifier predicts as their label."""
-    return float((predictions(model, samples.held_out, device=str(device)) == samples.held_labels).float().mean())
+    predicted = predictions(model, samples.held_out, device=str(device), trust=trust)
+    return float((predicted == samples.held_labels).float().mean())
 
 
 @checked()
@@ -177,6 +178,7 @@ def success_rate(
     among: Tensor,
     *,
     device: Device = "auto",
+    trust: bool = False,
 ) -> "float | None":
     """Return the share of held-out samples, in [0, 1], that are classified as ``wanted`` with the trigger on them.
 
@@ -187,12 +189,13 @@ def success_rate(
         wanted: The class, or one per held-out sample.
         among: bool, which held-out samples count; the result is ``None`` if none does.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
+        trust: Allow code that came with the model to run.
     """
     if not bool(among.any()):
         return None
     stamped = apply_8bit(trigger, samples.held_out[among], torch.Generator().manual_seed(0))
     goals = wanted[among] if isinstance(wanted, Tensor) else wanted
-    return float((predictions(model, stamped, device=str(device)) == goals).float().mean())
+    return float((predictions(model, stamped, device=str(device), trust=trust) == goals).float().mean())
 
 
 @checked()
@@ -213,25 +216,20 @@ def victims_of(
 
 
 def _loaded(
-    model: Model, samples: "str | Path | Labelled", schedule: Schedule, *, trust: bool
+    model: Model, samples: "Samples | Labelled", schedule: Schedule, *, trust: bool
 ) -> tuple[Classifier, Labelled]:
-    """Return the classifier and the samples, loaded if they are specs.
+    """Return the classifier and the samples, loaded unless they are that already.
 
     Raises:
         CardError: the outputs are measurements.
-        PhospheneError: an argument is neither a spec nor what it should be, or the samples do not fit the network.
+        PhospheneError: an argument is not what it should be, or the samples do not fit the network.
     """
     if not isinstance(schedule, Schedule):
         raise RecipeError(f"a schedule is a phosphene.backdoor.training.Schedule(), not {describe(schedule)}.")
     classifier = to_classifier(model, trust=trust)
     classifier.refuse_regression("a trojan")
-    if isinstance(samples, str | Path):
-        samples = Labelled.load(samples, classifier)
     if not isinstance(samples, Labelled):
-        raise SamplesError(
-            "samples to fine-tune on are a spec such as 'photos/', or a phosphene.backdoor.training.Labelled, "
-            f"not {describe(samples)}."
-        )
+        samples = Labelled.load(samples, classifier)
     for pixels, labels in ((samples.pixels, samples.labels), (samples.held_out, samples.held_labels)):
         if pixels.dtype != torch.uint8 or tuple(pixels.shape[1:]) != classifier.input.shape:
             shape = (*pixels.shape[1:],)

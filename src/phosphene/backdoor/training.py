@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from phosphene.arguments import Model, to_classifier
+from phosphene.arguments import Model, Samples, to_classifier, to_pool
 from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.memory import keep_freed_memory
 from phosphene.errors import NumericError, RecipeError, SamplesError
 from phosphene.formats import count
-from phosphene.samples import SamplePool, load_samples
 from phosphene.samples.labelled import load_labelled
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -82,27 +81,27 @@ class Labelled:
         return cls(pixels[train], labels[train], pixels[rest], labels[rest])
 
     @classmethod
-    def from_pool(cls, pool: SamplePool, model: Model) -> "Labelled":
-        """Return the samples of a pool, labelled with the classes that a classifier predicts for them."""
-        labels, held_labels = (predictions(model, part) for part in (pool.pixels, pool.held_out))
-        return cls(pool.pixels, labels, pool.held_out, held_labels)
-
-    @classmethod
     @checked()
-    def load(cls, spec: "str | Path", model: Model, *, most: int = 5000, held: "int | None" = None) -> "Labelled":
-        """Load samples of a spec as a Labelled, a part held out.
+    def load(
+        cls, samples: Samples, model: Model, *, most: int = 5000, held: "int | None" = None, trust: bool = False
+    ) -> "Labelled":
+        """Load samples, given as :func:`phosphene.map_concepts` takes them, as a Labelled, a part held out.
 
         If over half have no label, all labels are the classifier's predictions. Labels come from names of files or
-        folders, or from the file's own: see :func:`phosphene.samples.labelled.load_labelled`. Samples without one are
-        left out. ``most`` counts both parts together; it does not limit predicted ones. ``held`` are held out, by default a fifth.
+        folders, from the file's own, or from a data set in memory: see :func:`phosphene.samples.labelled.load_labelled`.
+        Samples without one are left out. ``most`` counts both parts together; it does not limit predicted ones. ``held``
+        are held out, by default a fifth. ``trust`` allows code that came with the model to run.
 
         Raises:
             SamplesError: as :func:`phosphene.samples.load_samples` does, or there are too few.
         """
-        classifier = to_classifier(model)
-        pixels, classes = load_labelled(str(spec), classifier.input.shape, classifier.labels, most)
+        classifier = to_classifier(model, trust=trust)
+        given = str(samples) if isinstance(samples, str | Path) else to_pool(samples, classifier)
+        pixels, classes = load_labelled(given, classifier.input.shape, classifier.labels, most)
         if classes is None:
-            return cls.from_pool(load_samples(spec, classifier.input.shape), classifier)
+            pool = to_pool(given, classifier)
+            labels, held_labels = (predictions(classifier, part) for part in (pool.pixels, pool.held_out))
+            return cls(pool.pixels, labels, pool.held_out, held_labels)
         labels = torch.tensor(classes)
         return cls.split(pixels[labels >= 0], labels[labels >= 0], held)
 
@@ -255,9 +254,9 @@ def augment(x: Tensor, schedule: Schedule, draw: torch.Generator) -> Tensor:
 
 
 @checked()
-def predictions(model: Model, samples: Tensor, *, device: str = "auto") -> Tensor:
+def predictions(model: Model, samples: Tensor, *, device: str = "auto", trust: bool = False) -> Tensor:
     """Return the top-1 class, int64 (n,), of samples, uint8 (n, c, h, w), computed in evaluation mode."""
-    with Engine(to_classifier(model), device=device) as engine:
+    with Engine(to_classifier(model, trust=trust), device=device) as engine:
         return torch.cat([engine.logits(chunk.float() / 255).argmax(1).cpu() for chunk in torch.split(samples, 128)])
 
 

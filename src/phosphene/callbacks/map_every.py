@@ -54,6 +54,7 @@ class MapEvery:
         samples: A sample spec, a pool, or images in memory; by default ``synthetic:mixed``.
         seed: The maps' seed, the same every time, so that only the network differs.
         device: ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``, to map on; by default the network's.
+        trust: Allow code that came with the network to run.
 
     Attributes:
         history: The maps of every epoch that was mapped.
@@ -81,6 +82,7 @@ class MapEvery:
         samples: Samples = None,
         seed: int = 0,
         device: "Device | None" = None,
+        trust: bool = False,
     ) -> None:
         require_at_least(1, every=every)
         if logger is not None and not all(callable(getattr(logger, name, None)) for name in ("image", "scalar")):
@@ -92,7 +94,7 @@ class MapEvery:
         self.history: dict[int, ConceptMaps] = {}
         concept_specs = concept_list(concepts)
         with _restored_generators():  # a wrong name or sample spec should fail now, and not after the first epoch
-            self.classifier = to_classifier(classifier, concepts=concept_specs)
+            self.classifier = to_classifier(classifier, trust=trust, concepts=concept_specs)
             map_device = self.device or _device_of(self.classifier)
             with Engine(self.classifier, device=map_device) as engine:
                 engine.spatial_layer(self.recipe.xi_layer)

@@ -73,7 +73,7 @@ def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
 
 
 @checked()
-def m_score(maps: Iterable[ConceptMap], target: Model, *, device: Device = "auto") -> float:
+def m_score(maps: Iterable[ConceptMap], target: Model, *, device: Device = "auto", trust: bool = False) -> float:
     """Return the ``M_score``, in [1 / L, 1], of maps of L concepts that a target classifies.
 
     Which labels it gives them makes no difference.
@@ -85,6 +85,7 @@ def m_score(maps: Iterable[ConceptMap], target: Model, *, device: Device = "auto
         maps: Maps of at least two concepts of one classifier.
         target: The classifier that is to classify them, or its spec; its classes are matched to the maps' by label.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
+        trust: Allow code that came with the target to run.
 
     Raises:
         ConceptError: fewer than two concepts, the target lacks one of them, some are units, or what is given are no maps.
@@ -97,7 +98,7 @@ def m_score(maps: Iterable[ConceptMap], target: Model, *, device: Device = "auto
     concepts = [one.concept for one in items]
     if any(one.is_inner_unit for one in concepts):
         raise ConceptError("M_score is of maps of classes, and some of these are of units: leave them out.")
-    classifier = to_classifier(target, classes=list(classes_of(concepts).values()))
+    classifier = to_classifier(target, trust=trust, classes=list(classes_of(concepts).values()))
     sets = match_maps(concepts, classifier).pulled_up
     _require_several(len(sets))
     with Engine(classifier, device=str(device)) as engine:

@@ -10,6 +10,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from phosphene import markup
+from phosphene.arguments import Samples
 from phosphene.concept_map import ConceptMap, p_class_name
 from phosphene.concepts import is_class, is_unit, kind_and_index
 from phosphene.contact_sheet import refuse_empty
@@ -42,7 +43,7 @@ SECTIONS = {
 def write_report(
     run: "str | Path | RunDirectory | ConceptMap | Iterable[ConceptMap]",
     *,
-    reference: "str | None" = None,
+    reference: Samples = None,
     columns: "int | None" = None,
     size: "int | None" = None,
 ) -> str:
@@ -51,7 +52,7 @@ def write_report(
     run = to_run(run)
     facts = run.facts()
     run.require_writable()
-    examples = natural_images(reference, facts) if reference else {}
+    spec, examples = ("", {}) if reference is None else natural_images(reference, facts)
     parts = {name: part for name, function in SECTIONS.items() if (part := function(run, facts)) is not None}
     gallery, scan = parts.get("gallery"), parts.get("scan")
     if gallery is None and scan is None:
@@ -70,7 +71,7 @@ def write_report(
             glance=sorted(glance, key=lambda line: line["mark"] != "bad"),  # bad news first
             facts=facts,
             examples=examples,
-            reference=reference,
+            reference=spec,
             maps=map_count,
             missing=len(facts["jobs"]) - map_count,
             style=style,

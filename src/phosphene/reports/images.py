@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,11 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from phosphene.arguments import to_pool_of_shape
 from phosphene.concept_map import to_image
 from phosphene.concepts import is_class
 from phosphene.errors import SamplesError
 from phosphene.image_files import encode, to_data_url
 from phosphene.labels import Labels
+from phosphene.samples import InMemory, SamplePool
 from phosphene.samples.labelled import examples_of
 
 # All maps of a page together have at most this many pixels per kind of image: 120 maps at 224 pixels in full.
@@ -91,28 +94,36 @@ def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Im
     return image.convert("RGB")
 
 
-def natural_images(spec: str, facts: dict[str, Any]) -> dict[int, str]:
-    """Return the data URL of the first labelled sample of each of a run's classes, by class index.
+def natural_images(
+    reference: "str | Path | SamplePool | InMemory", facts: dict[str, Any]
+) -> tuple[str, dict[int, str]]:
+    """Return the spec of samples, and the data URL of the first labelled one of each of a run's classes, by class index.
 
     Classes without an image among the samples are left out.
 
     Args:
-        spec: A folder or a parquet file of images with labels.
+        reference: Samples with labels: a folder or a parquet file, say, or a data set in memory.
         facts: The run's run.json.
 
     Raises:
         SamplesError: the images cannot be read, or none of them shows one of the classes.
     """
     height, width = facts["model"]["input"]["size"]
+    samples: str | SamplePool = str(reference)
+    if not isinstance(reference, str | Path):
+        channels = len(facts["model"]["input"]["mean"])
+        samples = to_pool_of_shape(reference, (channels, height, width))
+    spec = samples.spec if isinstance(samples, SamplePool) else samples
     run_labels = {row["index"]: row["label"] for row in facts["jobs"] if is_class(row["index"])}
     # The run knows the labels of its own classes alone; the others keep their places under labels that nothing has.
     classes = max(facts["model"]["classes"], max(run_labels, default=0) + 1)
     labels = Labels([run_labels.get(index, f"\0{index}") for index in range(classes)])
-    examples = examples_of(spec, (3, height, width), labels, run_labels)
+    examples = examples_of(samples, (3, height, width), labels, run_labels)
     if not examples:
         raise SamplesError(
             f"reference images {spec}: no image there has the label of one of this run's {len(run_labels)} classes. "
             "Name files after their class (lion.jpg, lion/1.jpg), or take a parquet file with a column `label`."
         )
     scale = min(1.0, (MOST_NATURAL_PIXELS / (len(examples) * height * width)) ** 0.5)
-    return {index: data_url(to_image(torch.from_numpy(examples[index]) / 255), scale, 82) for index in sorted(examples)}
+    images = {one: data_url(to_image(torch.from_numpy(examples[one]) / 255), scale, 82) for one in sorted(examples)}
+    return spec, images

@@ -72,17 +72,23 @@ def load_labelled(
 
 
 def examples_of(
-    spec: str, shape: tuple[int, int, int], labels: Labels, indices: Collection[int]
+    samples: "str | SamplePool", shape: tuple[int, int, int], labels: Labels, indices: Collection[int]
 ) -> dict[int, np.ndarray]:
-    """Return class index -> first image, uint8 of ``shape``, of classes ``indices`` by ``labels``; SamplesError if a spec can have none.
+    """Return class index -> first image, uint8 of ``shape``, of classes ``indices`` by ``labels``; SamplesError without a source of labels.
+
+    The images of a pool that is in memory have its own shape.
 
     Raises:
         SamplesError: the samples cannot be read.
     """
-    source = _labelled_images(spec, shape, labels)
+    source = _labelled_images(samples, shape, labels)
     if not source.count:
-        load_samples(spec, shape)  # refuses what does not exist
-        raise SamplesError(f"{spec} has no labels: give a folder, or a .parquet, .tar or .npz file with labels.")
+        spec = (
+            samples.spec if isinstance(samples, SamplePool) else load_samples(samples, shape).spec
+        )  # or it is refused
+        raise SamplesError(
+            f"{spec} has no labels: give a folder, a .parquet, .tar or .npz file, or a data set with labels."
+        )
     examples: dict[int, np.ndarray] = {}
     for position in range(source.count):
         index = source.class_at(position)
