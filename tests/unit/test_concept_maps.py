@@ -10,8 +10,10 @@ import torch
 
 import phosphene as ph
 from phosphene.callbacks import MapEvery
+from phosphene.concept_map import Job
 from phosphene.engine import Engine
-from phosphene.errors import ArgumentError, JobsError, PhospheneError
+from phosphene.errors import ArgumentError, JobsError, PhospheneError, PhospheneWarning
+from phosphene.runs.atomic import read_json
 from phosphene.runs.predictions import read_predictions
 from tests import tiny
 
@@ -107,6 +109,84 @@ def test_all_the_maps_of_a_run_are_the_run(stored, network, name):
     assert files(run) == ["scores.json", "checks.json", "report.html"]
     assert ph.film(whole(stored)) == run.path / "film.webp"
     assert ph.site(whole(stored), run.path.parent / "site", progress=False).exists()
+
+
+def test_parts_of_a_run_and_lists_in_memory_are_scored_one_by_one(stored, in_memory, network):
+    seen = []
+    scores = ph.score([stored[:1], stored[1:]], progress=False, on_progress=lambda *one: seen.append(one))
+    assert [one.maps for one in scores] == [1, 3]
+    assert seen[1] == (1, 2, "tiny on maps by tiny (quick with changes)")
+    assert files(stored.run) == []
+    assert [one.maps for one in ph.score([in_memory["lion"], in_memory[0]], progress=False)] == [2, 1]
+    unknown = [replace(one, origin=None) for one in in_memory]
+    scores = ph.score([stored[:1], stored.run.path, unknown, stored], network, progress=False)
+    assert [(one.source, one.maps) for one in scores] == [("tiny", 1), ("tiny", 4), ("source", 4)]
+    assert files(stored.run) == ["scores.json", "report.html"]
+
+
+UNFINISHED = {
+    "a path": lambda run: run.path,
+    "an open run": lambda run: run,
+    "a list": list,
+    "a list of maps": ph.ConceptMaps,
+}
+
+
+@pytest.mark.parametrize("name", UNFINISHED)
+def test_of_an_unfinished_run_the_finished_maps_are_judged_whatever_stands_for_it(stored, network, name):
+    run = stored.run
+    (run.folder(stored[0].job, stored[0].label) / "map.json").unlink()
+    given = UNFINISHED[name](run)
+    warning = r"1 of 4 maps of .*run are not finished: only the others are judged, and nothing is written\.$"
+    with pytest.warns(PhospheneWarning, match=warning):
+        (score,) = ph.score(given, network, progress=False)
+    assert (score.source, score.maps) == ("tiny", 3)
+    with pytest.warns(PhospheneWarning, match=warning):
+        found = ph.check(given, model=network, only="fidelity", progress=False)
+    assert places(found.plan.context.maps) == places(stored[1:])
+    assert found.report is None
+    assert files(run) == []
+    ph.score(run[:2], network, progress=False)  # a part that was chosen gets no warning
+    assert ph.report(given) == run.path / "report.html"
+
+
+def test_maps_of_units_alone_are_not_scored_and_no_run_is_blamed_for_a_part_of_it(network, tmp_path):
+    maps = ph.map_concepts(network, ["lion", "unit:2:1"], out=tmp_path / "run", **HOW)
+    with pytest.raises(PhospheneError, match=r"^these are maps of units alone"):
+        ph.score(maps[1:], network, progress=False)
+
+
+def test_a_run_of_which_no_map_is_finished_is_refused(stored):
+    shutil.rmtree(stored.run.path / "maps")
+    for command in (ph.score, ph.check):
+        with pytest.raises(PhospheneError, match=r"4 of 4 maps of .*run are not finished: give its `phosphene map`"):
+            command(stored[0].locations[0][0], progress=False)
+
+
+def test_run_json_is_read_once(stored, network, monkeypatch):
+    run, read = stored.run.path, []
+
+    def count(path, **options):
+        read.extend([path] * (path.name == "run.json"))
+        return read_json(path, **options)
+
+    monkeypatch.setattr("phosphene.runs.documents.read_json", count)
+    ph.score(run, network, progress=False)
+    assert len(read) == 1
+    read.clear()
+    ph.check(run, model=network, only="fidelity", progress=False)
+    assert len(read) == 1
+
+
+def test_run_json_is_read_anew_when_it_has_changed(stored):
+    run = stored.run
+    assert len(run.facts()["jobs"]) == 4
+    other = ph.open_run(run.path)
+    other.begin(stored.origin.facts, [(Job(2), "crane")])
+    assert len(run.facts()["jobs"]) == 5
+    (run.path / "run.json").unlink()
+    with pytest.raises(PhospheneError, match="is not a run directory"):
+        run.facts()
 
 
 def test_samples_that_python_made_are_those_of_the_maps_also_in_a_run(network, tmp_path):

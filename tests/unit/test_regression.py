@@ -15,7 +15,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, p_class_name, render
 from phosphene.concepts import Concept, kind_and_index
 from phosphene.engine import Engine
-from phosphene.errors import CardError, ConceptError, SamplesError
+from phosphene.errors import CardError, ConceptError, RunError, SamplesError
 from phosphene.expressions import find_among
 from phosphene.mapper import map_jobs
 from phosphene.mapper.units import engine_and_targets
@@ -254,7 +254,7 @@ class TestScores:
         (in_memory,) = ph.score(maps, other, device="cpu", progress=False)
         assert score.per_concept == in_memory.per_concept
         assert read_predictions(run) == []
-        with pytest.raises(SamplesError, match="give samples"):
+        with pytest.raises(RunError, match=r"do not know what they were made from: .*, or give samples"):
             ph.score([replace(one, origin=None) for one in maps], other, progress=False)
 
     def test_outputs_and_classes_are_scored_apart(self, maps):

@@ -62,6 +62,7 @@ def command(run: Path, strict: bool, dry_run: bool, as_json: bool, **options_of_
             if not as_json:
                 display.print(f"{finding.name}: {finding.verdict}")
 
+        ph.open_run(run).require_finished()  # nothing is written to another, which ph.check takes, too
         findings = ph.check(run, dry_run=dry_run, progress=display, on_finding=print_finding, **options_of_check)
     if as_json:
         options.print_json(findings.to_dict(), display.warnings)

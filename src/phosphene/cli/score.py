@@ -67,6 +67,8 @@ def command(
             if not as_json:
                 display.print(f"score {number + 1} of {total}: {name}")
 
+        for run in runs:
+            ph.open_run(run).require_finished()  # nothing is written to others, which ph.score takes, too
         scores = ph.score(runs, targets, progress=display, on_progress=print_target, **options_of_score)
     reports = list(dict.fromkeys(str(one.run / "report.html") for one in scores))
     hints = []

@@ -44,6 +44,7 @@ class RunDirectory:
 
     def __init__(self, path: "str | Path") -> None:
         self.path = Path(path)
+        self._facts: tuple[Any, dict[str, Any]] | None = None  # what run.json held, and what told its state then
 
     def begin(self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]], labels: "Labels | None" = None) -> None:
         """Lock the run, write ``facts`` to its ``run.json``, and add (job, label) pairs.
@@ -94,15 +95,21 @@ class RunDirectory:
         return []
 
     def facts(self) -> dict[str, Any]:
-        """Return the content of run.json, read anew: model, recipe, samples, device and jobs.
+        """Return the content of run.json: model, recipe, samples, device and jobs. It is read anew if it has changed.
 
         Raises:
             RunError: this is not a run directory, or its file is damaged.
         """
-        data = RUN.read(self.path)
-        if data is None:
-            raise RunError(f"{self.path} is not a run directory (it has no run.json). {runs_nearby(self.path)}")
-        return data
+        state = None
+        with suppress(OSError, ValueError):  # reading it says what is wrong
+            status = (self.path / "run.json").stat()
+            state = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if self._facts is None or state is None or state != self._facts[0]:
+            data = RUN.read(self.path)
+            if data is None:
+                raise RunError(f"{self.path} is not a run directory (it has no run.json). {runs_nearby(self.path)}")
+            self._facts = state, data
+        return self._facts[1]
 
     def folder(self, job: Job, label: str) -> Path:
         """Return the folder of a job's map, existing or not: ``RUN/maps/<label>-<index>/seed-<seed>``."""

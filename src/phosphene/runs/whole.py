@@ -23,16 +23,14 @@ def runs_with(maps: Sequence[ConceptMap]) -> Iterator[RunDirectory]:
                 yield run
 
 
-def run_with(maps: Sequence[ConceptMap]) -> "RunDirectory | None":
-    """Return the run that holds all of ``maps``, and maybe others; ``None`` if there is none, or none any more."""
-    return next(runs_with(maps), None)
+def run_with(maps: Sequence[ConceptMap]) -> "tuple[RunDirectory | None, bool]":
+    """Return the run that holds all of ``maps``, and whether these are all its finished maps; ``None`` if there is none, or none any more.
 
-
-def run_of(maps: Sequence[ConceptMap]) -> "RunDirectory | None":
-    """Return the run whose maps these are, all of them and no others, in any order; ``None`` if there is none."""
-    places = {(one.index, one.seed) for one in maps}
-    whole = (run for run in runs_with(maps) if {(row["index"], row["seed"]) for row in run.facts()["jobs"]} == places)
-    return next(whole, None)
+    Of several runs it is the one whose finished maps are these and no others, in any order.
+    """
+    places, runs = {(one.index, one.seed) for one in maps}, list(runs_with(maps))
+    whole = [run for run in runs if run.finished_folders().keys() == places]
+    return next(iter(whole or runs), None), bool(whole)
 
 
 def one_or_several(runs: Any) -> list[Any]:
@@ -52,7 +50,7 @@ def to_runs(runs: Any) -> list[RunDirectory]:
 
 
 def to_run(run: Any) -> RunDirectory:
-    """Return the RunDirectory of a path, an open run, or all the maps of a run.
+    """Return the RunDirectory of a path, an open run, or all the finished maps of a run.
 
     Raises:
         RunError: it is not a run, or maps of several runs, in memory, or a part of a run's.
@@ -68,15 +66,14 @@ def to_run(run: Any) -> RunDirectory:
         raise RunError(
             f"a run is the path of a run directory, what phosphene.open_run returns, or its maps, not {describe(run)}."
         )
-    whole = run_of(maps)
-    if whole is not None:
-        return whole
+    holder, is_whole = run_with(maps)
+    if holder is not None and is_whole:
+        return holder
     in_memory = sum(not one.locations for one in maps)
     if in_memory:
         which = "these maps are" if in_memory == len(maps) else "some of these maps are"
         raise RunError(f"{which} in memory only: maps.save('runs/NAME') makes a run directory of them.")
-    part = run_with(maps)
-    if part is None:
+    if holder is None:
         raise RunError("these maps are of several run directories, or of one that is gone: give the path of one.")
-    number, total = len({(one.index, one.seed) for one in maps}), count(len(part.facts()["jobs"]), "map")
-    raise RunError(f"these are {number} of the {total} of {part.path}: give the whole run, {str(part.path)!r}.")
+    number, total = len({(one.index, one.seed) for one in maps}), count(len(holder.facts()["jobs"]), "map")
+    raise RunError(f"these are {number} of the {total} of {holder.path}: give the whole run, {str(holder.path)!r}.")

@@ -89,6 +89,7 @@ def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
     faults, samples, trust = Faults(), values["samples"] or None, values["trust"]
     if action == "check":
         with faults.beside("run"):
+            RunDirectory(run).require_finished()
             plan_checks(RunDirectory(run), most=values["most"], samples=samples, trust=trust)
         return faults
     recipe = values.get("recipe", RECIPE)

@@ -2,29 +2,26 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, SupportsIndex, overload
 
 from phosphene import notebook
-from phosphene.arguments import Model, Samples, to_classifier, to_pool
+from phosphene.arguments import Model, Samples
 from phosphene.checks import CHECKS, CheckContext, Finding, Request, choose, examine
 from phosphene.checks.finding import FEWEST
-from phosphene.concept_map import ConceptMap, Job
+from phosphene.concept_map import ConceptMap
 from phosphene.concepts import disjoint
 from phosphene.engine.device import pick_device
-from phosphene.errors import RunError, first_few
-from phosphene.executors.base import MapOrigin
+from phosphene.errors import first_few
 from phosphene.formats import count
 from phosphene.mapper import passes_per_map
 from phosphene.progress import ProgressDisplay
 from phosphene.reports import write_report
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import FIGURES_ONLY, read_checks, write_check
-from phosphene.runs.whole import run_with
 from phosphene.version import __version__
-from phosphene.workflows.concept_maps import ConceptMaps
 from phosphene.workflows.progress import Progress
-from phosphene.workflows.run_origin import origin_of_run
+from phosphene.workflows.run_origin import JudgedMaps
 
 # Maps of more classes than this are not read: they would fill the memory and tell nothing new.
 MOST_CLASSES = 64
@@ -35,9 +32,10 @@ class CheckPlan:
     """Plan of a ``check``: the checks, the maps and the network; :func:`run_checks` runs it.
 
     Attributes:
-        run: The run that is checked; ``None`` for maps in memory or of a part of a run.
-        context: Network, samples, recipe and maps of the run.
+        run: The whole run that is checked; ``None`` for other maps, of which nothing is written.
+        context: Network, samples, recipe and maps.
         names: The checks that are wanted.
+        concepts: Number of different concepts, also of those that ``context.most`` leaves out.
         cached: Findings of earlier commands on the same maps, samples and concepts.
         sha256: Hash over the run's maps.
     """
@@ -45,6 +43,7 @@ class CheckPlan:
     run: "RunDirectory | None"
     context: CheckContext
     names: tuple[str, ...]
+    concepts: int = 0
     cached: dict[str, Finding] = field(default_factory=dict)
     sha256: str = ""
 
@@ -70,15 +69,6 @@ class CheckPlan:
         ]
         total = f"{count(sum(costs.values()), 'map')}, {self.passes:,} passes"
         return "\n".join([*lines, *([self.choice] if self.choice else []), total])
-
-    @property
-    def concepts(self) -> int:
-        """Number of different concepts in the run, or in the list of maps.
-
-        All count, also where ``context.most`` limits a check to fewer.
-        """
-        maps = [one.index for one in self.context.maps]
-        return len(set(maps if self.run is None else [row["index"] for row in self.run.facts()["jobs"]]))
 
     @property
     def choice(self) -> str:
@@ -171,7 +161,7 @@ class Findings(list[Finding]):
 
 
 def plan_checks(
-    run: RunDirectory,
+    maps: Any,
     *,
     model: "Model | None" = None,
     only: Sequence[str] = (),
@@ -180,77 +170,38 @@ def plan_checks(
     device: str = "auto",
     trust: bool = False,
 ) -> CheckPlan:
-    """Return the plan of the checks of a finished run, without beginning any.
+    """Return the plan of the checks of maps, without beginning any.
 
-    Its maps, samples and model are loaded, and the findings of earlier commands are read.
+    Maps, samples and model are loaded, and of a whole run the findings of earlier commands are read.
 
     Args:
-        run: The run directory.
-        model: The model that made its maps, by default the one that ``run.json`` names.
+        maps: A run directory or maps, as :meth:`JudgedMaps.of` takes them.
+        model: The model that made the maps, by default the one that they or ``run.json`` name.
         only: Names of checks; all by default.
-        most: Classes for which other maps are made, spread over the run.
-        samples: Sample spec; the run's own by default.
+        most: Classes for which other maps are made, spread over the maps.
+        samples: Sample spec; by default those that the maps were made from.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust: Allow code that came with the model to run.
 
     Raises:
         PhospheneError: a check does not exist, or needs a library that is not installed.
-        RunError: it is not a run, has unfinished or damaged maps, or its model has changed.
+        ConceptError: there are no maps.
+        RunError: it is not a run, has no finished or damaged maps, or its model has changed; or maps in memory do not know
+            what they were made from.
         SamplesError: the run's samples are gone or have changed.
     """
-    names = choose(only)
+    names = tuple(choose(only))
     pick_device(device)
-    facts = run.facts()
-    rows = _jobs_to_check(run, facts)
-    origin = origin_of_run(run, facts, model, samples, trust=trust, device=device)
-    sha256, earlier = run.maps_sha256(), read_checks(run)
-    maps = [run.read(run.folder(Job(row["index"], row["seed"]), row["label"])) for row in rows]
-    context = _context(origin, maps, most, same_samples=origin.pool.sha256 == facts["samples"]["sha256"])
+    judged = JudgedMaps.of(maps)
+    origin = judged.load_origin(model, samples, trust=trust, device=device)
+    run = judged.run if judged.whole else None
+    sha256, earlier = (run.maps_sha256(), read_checks(run)) if run is not None else ("", {})
+    options: dict[str, Any] = {"device": device, "precision": origin.precision, "most": most}
+    options["same_samples"] = origin.pool.sha256 == judged.facts["samples"]["sha256"]
+    context = CheckContext(origin.classifier, origin.pool, origin.recipe, _maps_to_check(judged), **options)
     subject = _subject_of_finding(context)
     cached = {name: Finding.from_dict(entry) for name, entry in earlier.items() if entry["subject"] == subject}
-    return CheckPlan(run, context, tuple(names), cached, sha256)
-
-
-def plan_checks_in_memory(
-    maps: ConceptMaps,
-    *,
-    model: "Model | None" = None,
-    only: Sequence[str] = (),
-    most: int = 4,
-    samples: Samples = None,
-    device: str = "auto",
-    trust: bool = False,
-) -> CheckPlan:
-    """Return the plan of the checks of maps that are in memory or a part of a run, whose findings no file holds.
-
-    Network, recipe and, unless given, samples are those of ``maps.origin``, or are loaded as those of the run. Arguments
-    are those of :func:`plan_checks`.
-
-    Raises:
-        PhospheneError: as :func:`plan_checks`.
-        ConceptError: there are no maps.
-        RunError: the maps do not know what they were made from, or ``model`` is another one.
-    """
-    names, run = tuple(choose(only)), run_with(maps)
-    if maps.origin is None and run is not None:
-        facts = run.facts()
-        origin = origin_of_run(run, facts, model, samples, trust=trust, device=device)
-        sha256 = facts["samples"]["sha256"]
-    else:
-        origin = maps.require_origin()
-        if model is not None and to_classifier(model, trust=trust).sha256 != origin.hashes[0]:
-            raise RunError("these maps were made by another model: leave model out, they know theirs.")
-        origin.refuse_changed_network()
-        sha256 = origin.pool.sha256
-        pool = origin.pool if samples is None else to_pool(samples, origin.classifier)
-        origin = replace(origin, pool=pool, device=device)
-    return CheckPlan(None, _context(origin, maps, most, same_samples=origin.pool.sha256 == sha256), names)
-
-
-def _context(origin: MapOrigin, maps: Sequence[ConceptMap], most: int, *, same_samples: bool) -> CheckContext:
-    """Return the CheckContext of maps with what they were made from."""
-    options: dict[str, Any] = {"device": origin.device, "precision": origin.precision, "same_samples": same_samples}
-    return CheckContext(origin.classifier, origin.pool, origin.recipe, maps, most=most, **options)
+    return CheckPlan(run, context, names, len({row["index"] for row in judged.rows}), cached, sha256)
 
 
 def run_checks(
@@ -288,17 +239,14 @@ def run_checks(
     return findings
 
 
-def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of ``run.json`` to check: all seeds of at most 64 classes, spread evenly.
-
-    A run that is not finished is a RunError.
-    """
-    rows: list[dict[str, Any]] = facts["jobs"]
-    run.require_finished()
-    classes = list(dict.fromkeys(row["index"] for row in rows))
+def _maps_to_check(judged: JudgedMaps) -> Sequence[ConceptMap]:
+    """Return the maps to check: those in memory, or of a run all seeds of at most 64 classes, spread evenly."""
+    if judged.maps is not None:
+        return judged.maps
+    classes = list(dict.fromkeys(row["index"] for row in judged.rows))
     step = max(1, -(-len(classes) // MOST_CLASSES))
-    chosen_classes = set(classes[::step])
-    return [row for row in rows if row["index"] in chosen_classes]
+    chosen = set(classes[::step])
+    return list(judged.read([row for row in judged.rows if row["index"] in chosen]))
 
 
 def _subject_of_finding(context: CheckContext) -> dict[str, Any]:

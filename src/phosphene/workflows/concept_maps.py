@@ -20,7 +20,7 @@ from phosphene.runs.checks import checks_line
 from phosphene.runs.lock import hold
 from phosphene.runs.scans import verdict_lines
 from phosphene.runs.scores import scores_table
-from phosphene.runs.whole import one_or_several, run_of, to_run
+from phosphene.runs.whole import one_or_several, run_with, to_run
 from phosphene.workflows.own_predictions import write_own_predictions
 
 
@@ -113,9 +113,9 @@ class ConceptMaps(list[ConceptMap]):
 
     @property
     def run(self) -> "OpenRun | None":
-        """The run directory whose maps these are; ``None`` if they are in memory only, or not all of a run."""
-        run = run_of(self)
-        return None if run is None else OpenRun(run.path)
+        """The run directory whose finished maps these are; ``None`` if they are in memory only, or not all of a run."""
+        run, is_whole = run_with(self)
+        return OpenRun(run.path) if run is not None and is_whole else None
 
     @checked()
     def grid(self, columns: int = 5, size: "int | None" = None) -> Grid:

@@ -1,9 +1,12 @@
-"""The model, recipe and samples of a run: those that its ``run.json`` names, or others of the user's choice."""
+"""What was given to be scored or checked: which maps, the run that holds them, and the model, recipe and samples that made them."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from phosphene.arguments import Model, Samples, to_classifier, to_pool_of_shape
 from phosphene.classifier import Classifier
+from phosphene.concept_map import ConceptMap, Job
 from phosphene.errors import CardError, RecipeError, RunError, SamplesError, SpecError, WeightsError
 from phosphene.executors.base import MapOrigin
 from phosphene.prompts import split_spec
@@ -11,22 +14,162 @@ from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import computes_otherwise
 from phosphene.runs.labels import refuse_other_labels
+from phosphene.runs.whole import one_or_several, run_with, to_run
 from phosphene.samples import MEMORY, SamplePool
 from phosphene.sources import is_factory
 from phosphene.sources.factory import check_named
+from phosphene.workflows.concept_maps import ConceptMaps, as_maps
 
 
-def model_of_run(
-    run: RunDirectory, facts: dict[str, Any], model: "Model | None" = None, *, trust: bool, option: str
+@dataclass(frozen=True)
+class JudgedMaps:
+    """Maps that are to be scored or checked, with the run that holds them and what made them.
+
+    Attributes:
+        run: The run that holds them, and maybe others; ``None`` if they are in memory only.
+        facts: Content of its ``run.json``, or what maps in memory know in its place; empty if they know nothing.
+        rows: A row per map, as ``run.json`` has them in ``jobs``.
+        maps: The maps if they are a part of a run, or in memory; ``None`` for all finished maps of the run.
+        origin: What the maps know that they were made from, if they do.
+        whole: Whether they are all maps of a run that is finished, so that results are written to it.
+    """
+
+    run: "RunDirectory | None"
+    facts: dict[str, Any]
+    rows: list[dict[str, Any]]
+    maps: "ConceptMaps | None"
+    origin: "MapOrigin | None"
+    whole: bool
+
+    @classmethod
+    def of(cls, given: Any) -> "JudgedMaps":
+        """Return the JudgedMaps of a run, of one map or of several; all the finished maps of a run are the run.
+
+        Raises:
+            RunError: it is none of these, or a run without finished maps.
+        """
+        if isinstance(given, JudgedMaps):
+            return given
+        maps = as_maps(given)
+        origin = None if maps is None else maps.origin
+        run, is_all = (to_run(given), True) if maps is None else run_with(maps)
+        facts = run.facts() if run is not None else {} if origin is None else origin.facts
+        if run is None or not is_all:
+            rows = [
+                {"index": one.index, "label": one.label, "seed": one.seed, **one.concept.facts()} for one in maps or ()
+            ]
+            return cls(run, facts, rows, maps, origin, whole=False)
+        finished = run.finished_folders()
+        if not finished:
+            run.require_finished()
+        rows = [row for row in facts["jobs"] if (row["index"], row["seed"]) in finished]
+        return cls(run, facts, rows, None, origin, whole=len(rows) == len(facts["jobs"]))
+
+    @property
+    def doubt(self) -> "str | None":
+        """A warning that maps of the run are missing, because it is not finished; ``None`` if none is due."""
+        if self.run is None or self.maps is not None or self.whole:
+            return None
+        jobs = len(self.facts["jobs"])
+        return (
+            f"{jobs - len(self.rows)} of {jobs} maps of {self.run.path} are not finished: only the others are judged, and "
+            "nothing is written."
+        )
+
+    def read(self, rows: "Sequence[dict[str, Any]] | None" = None) -> Iterator[ConceptMap]:
+        """Yield the maps; those of a run, by default of all its ``rows`` here, are read one after the other."""
+        yield from self.maps or ()
+        if self.run is not None and self.maps is None:
+            for row in self.rows if rows is None else rows:
+                yield self.run.read(self.run.folder(Job(row["index"], row["seed"]), row["label"]))
+
+    def load_model(self, model: "Model | None" = None, *, trust: bool, option: str, otherwise: str = "") -> Classifier:
+        """Return the model that made the maps; that of a run is loaded, unless the maps know it or it is given.
+
+        Args:
+            model: The model, or its spec from here; ``None`` for the one that is known.
+            trust: Allow code that came with it to run.
+            option: The options by which the user names a model, for messages.
+            otherwise: Another way out if no model is known, for messages.
+
+        Raises:
+            PhospheneError: it cannot be loaded, is not known, or is not what it was.
+        """
+        if self.run is not None:
+            own = None if self.origin is None else self.origin.classifier
+            return _model_of_run(self.run, self.facts, own if model is None else model, trust=trust, option=option)
+        origin = self._require_origin(otherwise)
+        if model is not None and to_classifier(model, trust=trust).sha256 != origin.hashes[0]:
+            raise RunError("these maps were made by another model: leave model out, they know theirs.")
+        origin.refuse_changed_network()
+        return origin.classifier
+
+    def load_samples(self, samples: Samples, shape: tuple[int, int, int]) -> SamplePool:
+        """Return the samples that the maps were made from, or others if they are given.
+
+        Args:
+            samples: Samples to take instead; ``None`` for those that are known.
+            shape: Channels, height and width of the maps.
+
+        Raises:
+            PhospheneError: they cannot be read, do not fit ``shape``, are not known, or are not what they were.
+        """
+        if samples is None and (self.run is None or self.origin is not None):
+            samples = self._require_origin(", or give samples").pool
+        if samples is not None:
+            return to_pool_of_shape(samples, shape)
+        spec, sha256 = self.facts["samples"]["spec"], self.facts["samples"]["sha256"]
+        if spec == MEMORY:
+            raise SamplesError(
+                "the run's samples were given in Python and are not stored: give them again (samples= in Python), or others "
+                "(--samples)."
+            )
+        try:
+            pool = to_pool_of_shape(spec, shape)
+        except SamplesError as error:
+            raise SamplesError(
+                f"the run's samples cannot be had again, choose others (--samples, or samples= in Python): {error}"
+            ) from None
+        if pool.sha256 != sha256:
+            raise SamplesError(
+                f"samples {spec} have changed since the run: choose others (--samples, or samples= in Python)."
+            )
+        return pool
+
+    def load_origin(self, model: "Model | None", samples: Samples, *, trust: bool, device: str) -> MapOrigin:
+        """Return what the maps were made from, with other samples if they are given; see :meth:`load_model`.
+
+        Raises:
+            PhospheneError: the model or the samples cannot be loaded, are not known, or are not what they were.
+            RunError: the recipe is damaged, or of another version.
+        """
+        classifier = self.load_model(model, trust=trust, option="--model, or model= in Python")
+        pool = self.load_samples(samples, classifier.input.shape)
+        recipe, precision = _recipe_of_run(self.run, self.facts["recipe"]), str(self.facts.get("precision") or "auto")
+        return MapOrigin(classifier=classifier, pool=pool, recipe=recipe, device=device, precision=precision)
+
+    def _require_origin(self, otherwise: str) -> MapOrigin:
+        """Return what the maps know that they were made from; an error names ``otherwise`` as another way out."""
+        return self.origin or ConceptMaps(self.maps or ()).require_origin(otherwise)
+
+
+def judged_maps(given: Any) -> list[JudgedMaps]:
+    """Return the JudgedMaps of maps, or of one or several runs or lists of maps; a run that is given twice counts once.
+
+    Raises:
+        RunError: one is none of these, or a run without finished maps.
+    """
+    items = one_or_several(given)
+    maps = as_maps(items)
+    several = [JudgedMaps.of(one) for one in (items if maps is None else [maps])]
+    once = {one.run.path.resolve() if one.run and one.maps is None else id(one): one for one in several}
+    return list(once.values())
+
+
+def _model_of_run(
+    run: RunDirectory, facts: dict[str, Any], model: "Model | None", *, trust: bool, option: str
 ) -> Classifier:
-    """Return the model that made a run's maps, loaded by the spec in ``run.json`` unless it is given.
-
-    Args:
-        run: The run.
-        facts: The content of ``run.json``.
-        model: The model that made the maps, or its spec from here; ``None`` for the spec in ``facts``.
-        trust: Allow code that came with it to run.
-        option: The options by which the user names a model, for messages.
+    """Return the model that made a run's maps, loaded by the spec in ``facts`` unless it is given.
 
     Raises:
         PhospheneError: the model cannot be loaded.
@@ -61,72 +204,17 @@ def model_of_run(
     return classifier
 
 
-def samples_of_run(facts: dict[str, Any], samples: Samples, shape: tuple[int, int, int]) -> SamplePool:
-    """Return the samples of a run, loaded by the spec in ``run.json``, or others if they are given.
-
-    Args:
-        facts: The content of ``run.json``.
-        samples: Samples to take instead; ``None`` for those of the run.
-        shape: Channels, height and width of the maps.
-
-    Raises:
-        SamplesError: the samples cannot be read, do not fit ``shape``, or are not those of the run any more.
-    """
-    if samples is not None:
-        return to_pool_of_shape(samples, shape)
-    spec, sha256 = facts["samples"]["spec"], facts["samples"]["sha256"]
-    if spec == MEMORY:
-        raise SamplesError(
-            "the run's samples were given in Python and are not stored: give them again (samples= in Python), or others "
-            "(--samples)."
-        )
-    try:
-        pool = to_pool_of_shape(spec, shape)
-    except SamplesError as error:
-        raise SamplesError(
-            f"the run's samples cannot be had again, choose others (--samples, or samples= in Python): {error}"
-        ) from None
-    if pool.sha256 != sha256:
-        raise SamplesError(
-            f"samples {spec} have changed since the run: choose others (--samples, or samples= in Python)."
-        )
-    return pool
-
-
-def origin_of_run(
-    run: RunDirectory, facts: dict[str, Any], model: "Model | None", samples: Samples, *, trust: bool, device: str
-) -> MapOrigin:
-    """Return what a run's maps were made from, loaded as ``run.json`` names it, with other samples if they are given.
-
-    Args:
-        run: The run.
-        facts: The content of ``run.json``.
-        model: The model that made the maps, or its spec from here; ``None`` for the spec in ``facts``.
-        samples: Samples to take instead; ``None`` for those of the run.
-        trust: Allow code that came with the model to run.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-
-    Raises:
-        PhospheneError: the model or the samples cannot be loaded, or are not those of the run any more.
-        RunError: the recipe is damaged, or of another version.
-    """
-    recipe = _recipe_of_run(run, facts["recipe"])
-    classifier = model_of_run(run, facts, model, trust=trust, option="--model, or model= in Python")
-    pool = samples_of_run(facts, samples, classifier.input.shape)
-    precision = str(facts.get("precision") or "auto")
-    return MapOrigin(classifier=classifier, pool=pool, recipe=recipe, device=device, precision=precision)
-
-
-def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
-    """Return the recipe of a run from ``facts``, the ``recipe`` of its ``run.json``.
+def _recipe_of_run(run: "RunDirectory | None", facts: dict[str, Any]) -> Recipe:
+    """Return the recipe of a run, or of maps in memory, from ``facts``, the ``recipe`` of its ``run.json``.
 
     An unknown field, a bad value or another hash is a RunError.
     """
+    path = "" if run is None else run.path
     fields = {key: value for key, value in facts.items() if key != "sha256"}
     try:
         recipe = Recipe().replace(**fields)
     except RecipeError as error:
-        raise RunError(f"{run.path} was made by a recipe that this version does not have: {error}") from None
+        raise RunError(f"{path} was made by a recipe that this version does not have: {error}") from None
     if set(fields) == set(recipe.to_dict()) and recipe.sha256 != facts["sha256"]:
-        raise RunError(f"{run.path / 'run.json'} is damaged (its recipe has another hash): map it again.")
+        raise RunError(f"{path}/run.json is damaged (its recipe has another hash): map it again.")
     return recipe

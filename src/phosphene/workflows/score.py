@@ -1,4 +1,4 @@
-"""``score``: scores of many runs on many target classifiers, written to each run's ``scores.json``."""
+"""``score``: scores of maps on many target classifiers, written to ``scores.json`` of each run that they are all maps of."""
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,63 +10,60 @@ from phosphene.arguments import Model, Samples, to_classifiers
 from phosphene.classifier import Classifier
 from phosphene.concepts import Concept
 from phosphene.engine.device import pick_device
-from phosphene.errors import ConceptError, RunError, SamplesError
+from phosphene.errors import ConceptError, SamplesError
 from phosphene.labels import Labels
 from phosphene.metrics.matching import classes_of, match_maps, overlap_note, units_note
 from phosphene.metrics.predictions import check_channels
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
 from phosphene.metrics.scores import score_maps
-from phosphene.runs import RunDirectory
 from phosphene.runs.labels import refuse_other_labels
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import read_scores, write_scores
 from phosphene.samples import SamplePool
-from phosphene.workflows.run_origin import model_of_run, samples_of_run
+from phosphene.workflows.run_origin import JudgedMaps, judged_maps
 
 
 @dataclass(frozen=True)
-class SourceRun:
-    """A finished run whose maps are to be scored: its directory, facts and hashes.
+class SourceMaps(JudgedMaps):
+    """Maps that are to be scored, of one source, with what is stored about them.
 
     Attributes:
-        run: Run directory of the source.
-        facts: Content of the run's ``run.json``.
         channels: Channels of the maps.
-        sha256: Hash over the maps.
-        hashes: Hash of each map, by class and seed.
+        sha256: Hash over the maps of a whole run; else empty.
+        hashes: Hash of each map of a whole run, by class and seed.
         samples: Of maps of a regression's outputs, the samples over which a target's percentiles are; else ``None``.
     """
 
-    run: RunDirectory
-    facts: dict[str, Any]
-    channels: int
+    channels: tuple[int, ...]
     sha256: str
     hashes: dict[tuple[int, int], str]
-    samples: "SamplePool | None" = None
+    samples: "SamplePool | None"
+
+    @property
+    def model(self) -> str:
+        """The source classifier's name; ``source`` if the maps do not know it."""
+        return str(self.facts["model"]["name"]) if self.facts else "source"
 
     @property
     def name(self) -> str:
         """The source classifier's name with the recipe's in parentheses: ``shapes (vivid)``."""
-        return f"{self.facts['model']['name']} ({self.facts['recipe']['name']})"
+        return f"{self.model} ({self.facts['recipe']['name']})" if self.facts else self.model
 
     @property
     def concepts(self) -> list[Concept]:
-        """The Concept of each map in ``run.json``, in order, without those of units."""
-        return [Concept.of_facts(row) for row in self.rows]
+        """The Concept of each map that other networks can judge, in order."""
+        return [Concept.of_facts(row) for row in self.scored_rows]
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows of ``run.json`` whose maps other networks can judge.
-
-        Those of inner units are left out, as only their own network has them.
-        """
-        return [row for row in self.facts["jobs"] if not Concept.of_facts(row).is_inner_unit]
+    def scored_rows(self) -> list[dict[str, Any]]:
+        """The rows of the maps that other networks can judge: only their own network has inner units."""
+        return [row for row in self.rows if not Concept.of_facts(row).is_inner_unit]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RunScore(Score):
-    """How a target classifies a run's maps: a row of ``scores.json``.
+    """How a target classifies the maps of a whole run: a row of ``scores.json``.
 
     It has ``M_score``, in [1 / concepts, 1], and top-1 rates.
 
@@ -92,7 +89,7 @@ class RunScore(Score):
 
 
 def score_runs(
-    runs: Iterable[RunDirectory],
+    sources: Any,
     targets: "Model | Iterable[Model]" = (),
     *,
     samples: Samples = None,
@@ -101,66 +98,70 @@ def score_runs(
     on_progress: "Callable[[int, int, str], None] | None" = None,
     on_warning: "Callable[[str], None] | None" = None,
     on_note: Callable[[str], None] = lambda _: None,
-) -> Scores[RunScore]:
-    """Score every run on every target, and write each run's ``scores.json`` and ``readings.json``.
+) -> Scores[Any]:
+    """Score the maps of every source on every target, and write ``scores.json`` and ``readings.json`` of each whole run.
 
-    Everything is checked first: that all runs are complete, and that all targets have the concepts of the runs.
+    Everything is checked first: that all maps can be read, and that all targets have their concepts.
 
     Args:
-        runs: Run directories; one that is given twice is scored once.
-        targets: Classifiers or their specs; without any, the models of the runs themselves. A model that is
-            given twice counts once.
+        sources: Runs or lists of maps, as :func:`judged_maps` takes them.
+        targets: Classifiers or their specs; without any, the models that made the maps. A model that is given twice
+            counts once.
         samples: Of maps of a regression's outputs, the samples over which the targets' percentiles are; by default
-            those of the run.
+            those that the maps were made from.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust: Allow code that came with a target to run.
         on_progress: Called before every score with the number of scores so far, that of all, and what is scored: the
-            target's name and, of several runs, whose maps it classifies, ``shapes-plain on maps by shapes (vivid)``.
-        on_warning: Called with a line for every target that is doubtful, because its declared input range does not fit,
-            and for every run whose concepts share classes, for which M_score means nothing.
+            target's name and, of several sources, whose maps it classifies, ``shapes-plain on maps by shapes (vivid)``.
+        on_warning: Called with a line for every run that is not finished, for every target that is doubtful, because its
+            declared input range does not fit, and for maps whose concepts share classes, for which M_score means nothing.
         on_note: Called with every note on a target, such as that its weights are random.
 
     Returns:
-        The scores, run by run.
+        The scores, source by source: a RunScore of a whole run, a Score of other maps.
 
     Raises:
-        RunError: a run has no maps, or unfinished or damaged ones, or its own model has changed.
-        ConceptError: a run has maps of units alone, or a target lacks one of the concepts.
-        SamplesError: a run is of outputs of a regression, and its samples are gone or have changed; or ``samples`` are
-            given, and no run is.
+        RunError: a run has no finished maps, or damaged ones, or its own model has changed.
+        ConceptError: there are no maps, or of units alone, or a target lacks one of the concepts.
+        SamplesError: maps are of outputs of a regression, and their samples are gone or have changed; or ``samples`` are
+            given, and no maps are.
         SpecError: a target is not found, or takes images of another number of channels.
     """
     pick_device(device)  # before any work
-    sources = [_open_source(run, samples) for run in {run.path.resolve(): run for run in runs}.values()]
-    labels = {label: None for source in sources for label in classes_of(source.concepts).values()}
+    opened = [_open_source(one, samples) for one in judged_maps(sources)]
+    labels = {label: None for source in opened for label in classes_of(source.concepts).values()}
     classifiers = to_classifiers(targets, trust=trust, classes=list(labels))
-    hashes = _distinct_classifiers(classifiers or _source_classifiers(sources, trust=trust))
+    hashes = _distinct_classifiers(classifiers or _source_classifiers(opened, trust=trust))
     distinct_targets = list(hashes)
-    for source in sources:
+    for source in opened:
         for target in distinct_targets:
             _check_pair(source, target)
-    refuse_unused_samples(samples, (concept for source in sources for concept in source.concepts))
-    for note in _notes(sources, distinct_targets):
+    _refuse_unused_samples(samples, (concept for source in opened for concept in source.concepts))
+    for note in _notes(opened, distinct_targets):
         on_note(note)
     if on_warning is not None:
-        doubts = [range_doubt(target, device=device) for target in distinct_targets]
-        doubts += [overlap_note(source.concepts) for source in sources]
-        doubts += [units_note(len(source.facts["jobs"]) - len(source.rows)) for source in sources]
-        for doubt in doubts:
-            if doubt is not None:
-                on_warning(doubt)
-    scores: dict[tuple[int, int], RunScore] = {}
+        for doubt in filter(None, _doubts(opened, distinct_targets, device)):
+            on_warning(doubt)
+    scores: dict[tuple[int, int], Score] = {}
     for column, target in enumerate(distinct_targets):
-        for line, source in enumerate(sources):
+        for line, source in enumerate(opened):
             if on_progress is not None:
-                maps = f" on maps by {source.name}" if len(sources) > 1 else ""
-                on_progress(len(scores), len(sources) * len(distinct_targets), target.name + maps)
-            scores[line, column] = score = _score_pair(source, target, hashes[target], device)
-            write_scores(source.run, [score.to_dict()])
+                maps = f" on maps by {source.name}" if len(opened) > 1 else ""
+                on_progress(len(scores), len(opened) * len(distinct_targets), target.name + maps)
+            scores[line, column] = _score_pair(source, target, hashes[target], device)
     return Scores(scores[key] for key in sorted(scores))
 
 
-def refuse_unused_samples(samples: Samples, concepts: Iterable[Concept]) -> None:
+def _doubts(sources: Sequence[SourceMaps], targets: Sequence[Classifier], device: str) -> "Iterator[str | None]":
+    """Yield what may be wrong with sources and targets, a line each, and ``None`` for what is as it should be."""
+    yield from (source.doubt for source in sources)
+    if any(source.whole for source in sources):  # of a few maps, the score itself takes less time than this
+        yield from (range_doubt(target, device=device) for target in targets)
+    yield from (overlap_note(source.concepts) for source in sources)
+    yield from (units_note(len(source.rows) - len(source.scored_rows)) for source in sources)
+
+
+def _refuse_unused_samples(samples: Samples, concepts: Iterable[Concept]) -> None:
     """Raise SamplesError if samples were given for a score that uses none.
 
     A score uses them for maps of outputs of a regression network.
@@ -175,7 +176,7 @@ def refuse_unused_samples(samples: Samples, concepts: Iterable[Concept]) -> None
         )
 
 
-def _notes(sources: Iterable[SourceRun], targets: Iterable[Classifier]) -> Iterator[str]:
+def _notes(sources: Iterable[SourceMaps], targets: Iterable[Classifier]) -> Iterator[str]:
     """Yield the targets' notes, each after its name, and when maps of contrasts are correct.
 
     A note on a multi-label target says when its maps are correct.
@@ -190,43 +191,44 @@ def _notes(sources: Iterable[SourceRun], targets: Iterable[Classifier]) -> Itera
     )
 
 
-def _open_source(run: RunDirectory, samples: Samples) -> SourceRun:
-    """Check a run by reading its maps once; return it as a SourceRun, which holds no maps.
+def _open_source(judged: JudgedMaps, samples: Samples) -> SourceMaps:
+    """Check maps by reading them once; return them as SourceMaps, which holds none of a run.
 
-    A run without maps, or with unfinished or damaged ones, is a RunError.
+    If some of them are of a regression's outputs, it gets ``samples``, or by default those that they were made from.
 
-    If some of its maps are of a regression's outputs, it gets ``samples``, or by default those of the run.
+    Raises:
+        ConceptError: there are no maps.
+        RunError: one is damaged, or a whole run's results cannot be written.
     """
-    facts = run.facts()
-    run.require_finished()
-    run.require_writable()
-    read_scores(run)  # a damaged file is reported before any work
-    read_predictions(run)
-    sha256, hashes = run.maps_sha256(), run.map_hashes()
-    channels = {one.nu.shape[0] for one in run.maps()}
-    if len(channels) > 1:
-        raise RunError(f"{run.path} is damaged: its maps differ in their number of channels.")
-    source = SourceRun(run, facts, channels.pop(), sha256, hashes)
+    sha256, hashes = "", dict[tuple[int, int], str]()
+    if judged.run is not None and judged.whole:
+        judged.run.require_writable()
+        read_scores(judged.run)  # a damaged file is reported before any work
+        read_predictions(judged.run)
+        sha256, hashes = judged.run.maps_sha256(), judged.run.map_hashes()
+    shapes = list(dict.fromkeys((*one.nu.shape,) for one in judged.read()))
+    if not shapes:
+        raise ConceptError("there are no maps to score.")
+    channels = tuple(dict.fromkeys(shape[0] for shape in shapes))
+    source = SourceMaps(**vars(judged), channels=channels, sha256=sha256, hashes=hashes, samples=None)
     if not any(concept.unit for concept in source.concepts):
         return source
-    height, width = facts["model"]["input"]["size"]
-    return replace(source, samples=samples_of_run(facts, samples, (source.channels, height, width)))
+    return replace(source, samples=judged.load_samples(samples, shapes[0]))
 
 
-def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Classifier]:
-    """Load the source classifiers of runs, each once.
+def _source_classifiers(sources: Sequence[SourceMaps], *, trust: bool) -> list[Classifier]:
+    """Return the source classifiers of maps, each loaded once.
 
     Other weights or labels than those that the maps were made with are a RunError.
     """
     classifiers: dict[tuple[str, str], Classifier] = {}
     for source in sources:
-        key = source.facts["model"]["spec"], source.facts["model"]["sha256"]
-        if key in classifiers:
+        key = (source.facts["model"]["spec"], source.facts["model"]["sha256"]) if source.facts else ("", "")
+        if source.run is not None and key in classifiers:
             refuse_other_labels(source.run.path, source.facts["jobs"], classifiers[key].labels)
         else:
-            classifiers[key] = model_of_run(
-                source.run, source.facts, trust=trust, option="--target, or targets= in Python"
-            )
+            options = {"option": "--target, or targets= in Python", "otherwise": ", or name a target to score them on"}
+            classifiers[key] = source.load_model(trust=trust, **options)
     return list(classifiers.values())
 
 
@@ -241,43 +243,49 @@ def _distinct_classifiers(targets: Iterable[Classifier]) -> dict[Classifier, str
     return {target: sha256 for (_, sha256), target in classifiers.items()}
 
 
-def _check_pair(source: SourceRun, target: Classifier) -> None:
-    """Raise an error if a target cannot judge a run.
+def _check_pair(source: SourceMaps, target: Classifier) -> None:
+    """Raise an error if a target cannot judge maps.
 
     It is a SpecError for other channels, a CardError for a regression, a ConceptError for no or missing concepts.
 
-    The target must have every concept of the run; a unit of an inner layer is none.
+    The target must have every concept of the maps; a unit of an inner layer is none.
     """
-    check_channels(source.channels, target)
-    if not source.concepts:
+    for channels in source.channels:
+        check_channels(channels, target)
+    if not source.concepts and source.run is not None and source.maps is None:
         trust = ["--trust"] if source.facts["model"].get("trust") else []
         check = shlex.join(["phosphene", "check", str(source.run.path), "--only", "seeds", *trust])
         raise ConceptError(
             f"{source.run.path} has maps of units alone, which only this network has: `{check}` judges them by other seeds."
         )
+    if not source.concepts:
+        raise ConceptError("these are maps of units alone, which only their network has: ph.check judges them.")
     match_maps(source.concepts, target)
     concepts = classes_of(source.concepts)
-    classes = source.facts["model"]["classes"]
+    classes = source.facts["model"]["classes"] if source.facts else target.num_classes
     by_number = target.labels.numbers_only and concepts.items() <= dict(enumerate(Labels.numbered(classes))).items()
     if by_number and target.num_classes != classes:
         raise ConceptError(
-            f"{source.facts['model']['name']} and {target.name} number their classes without names, {classes} and "
+            f"{source.model} and {target.name} number their classes without names, {classes} and "
             f"{target.num_classes} of them: give both labels (`labels` in their cards)."
         )
 
 
-def _score_pair(source: SourceRun, target: Classifier, target_sha256: str, device: str) -> RunScore:
-    """Score a run's maps on a target, and write the target's predictions to ``readings.json``.
+def _score_pair(source: SourceMaps, target: Classifier, target_sha256: str, device: str) -> Score:
+    """Score maps on a target; of a whole run, write the score, and of maps of classes the target's predictions, too.
 
-    Predictions are written of maps of classes. ``target_sha256`` is the target's hash.
+    ``target_sha256`` is the target's hash.
     """
-    name = source.facts["model"]["name"]
-    maps = (one for one in source.run.maps() if not one.concept.is_inner_unit)
-    score, rows = score_maps(maps, source.concepts, target, samples=source.samples, source=name, device=device)
-    if rows:
-        jobs = [(row["index"], row["seed"]) for row in source.rows]
-        write_predictions(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes, target_sha256)
-    return RunScore(
+    maps = (one for one in source.read() if not one.concept.is_inner_unit)
+    options: dict[str, Any] = {"samples": source.samples, "source": source.model, "device": device}
+    score, predictions = score_maps(maps, source.concepts, target, **options)
+    if source.run is None or not source.whole:
+        return score
+    if predictions:
+        jobs = [(row["index"], row["seed"]) for row in source.scored_rows]
+        found = dict(zip(jobs, predictions, strict=True))
+        write_predictions(source.run, target, found, source.hashes, target_sha256)
+    run_score = RunScore(
         **vars(score),
         run=source.run.path,
         recipe=source.facts["recipe"]["name"],
@@ -286,3 +294,5 @@ def _score_pair(source: SourceRun, target: Classifier, target_sha256: str, devic
         maps_sha256=source.sha256,
         samples=source.samples.spec if source.samples else "",
     )
+    write_scores(source.run, [run_score.to_dict()])
+    return run_score
