@@ -87,6 +87,8 @@ class Classifier:
         origin: "Mapping[str, str] | None" = None,
     ) -> None:
         self.module = unwrap(module)
+        if any(one.is_meta for one in self.module.parameters()):
+            raise CardError(f"weights of network {name} are on the meta device, without values: load them first.")
         self.input = InputSpace.of(size, mean, std)
         if batch is not None and batch < 1:
             raise CardError(f"batch of {name} is {batch}; it is a number of images, 1 or more, or left out.")

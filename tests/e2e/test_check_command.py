@@ -295,7 +295,7 @@ def test_weights_that_have_changed(refused, made, card):
     card.weigh(tiny.network(seed=5).state_dict())
     line = refused()
     assert "has other weights" in line
-    assert "than the maps of" in line
+    assert "than the network that made the maps of" in line
 
 
 def test_labels_that_have_changed(refused, made, card, call):

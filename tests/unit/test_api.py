@@ -359,6 +359,9 @@ def test_a_run_of_a_classifier_made_in_python_is_checked_with_it(network, maps, 
     assert [one.name for one in ph.check(made, **how)] == ["fidelity"]
     with pytest.raises(PhospheneError, match="has other weights"):
         ph.check(tmp_path / "run", model=tiny.classifier(seed=1), **how)
+    says = r"has another mean \(\[0.4, 0.4, 0.4\]\) than the network that made .* \(\[0.5, 0.5, 0.5\]\)"
+    with pytest.raises(PhospheneError, match=says):
+        ph.check(tmp_path / "run", model=tiny.classifier(mean=(0.4,) * 3), **how)
     with pytest.raises(PhospheneError, match="leave model out"):
         ph.check(maps, model=tiny.classifier(seed=1), **how)
     assert [one.name for one in ph.check(maps, model=network, **how)] == ["fidelity"]

@@ -102,6 +102,13 @@ def test_a_network_that_refuses_its_input_is_named(error):
         _ = Classifier(Answering(error), size=4, name="odd").num_classes
 
 
+def test_weights_on_the_meta_device_are_named():
+    with pytest.raises(
+        CardError, match="weights of network tiny are on the meta device, without values: load them first"
+    ):
+        Classifier(tiny.network().to("meta"), size=tiny.SIDE, name="tiny")
+
+
 @pytest.mark.parametrize("pixels", [torch.zeros(1, 3, 4, 4).byte(), torch.zeros(1, 1, 4, 4), torch.zeros(3, 4, 4)])
 def test_what_are_no_pixels_is_refused(pixels):
     with pytest.raises(CardError, match=r"tiny takes pixels in \[0, 1\], floats \(n, 3, h, w\), not torch\."):

@@ -113,6 +113,17 @@ def test_of_a_large_data_set_a_part_is_read():
     assert len(pool) == len(read) == MAX_SAMPLES
 
 
+def test_grey_images_are_the_same_in_memory_as_in_files(tmp_path):
+    (tmp_path / "folder").mkdir()
+    grey = images(channels=1, size=SHAPE[1:])
+    for number, array in enumerate(grey):
+        Image.fromarray(array[..., 0]).save(tmp_path / "folder" / f"{number:02}.png")
+    wanted = load_samples(tmp_path / "folder", SHAPE)
+    np.savez(tmp_path / "a.npz", y_train=np.arange(20), x_train=grey[..., 0])
+    for given in (grey, grey[..., 0], torch.from_numpy(grey).permute(0, 3, 1, 2), [*grey[..., 0]], tmp_path / "a.npz"):
+        assert load_samples(given, SHAPE).sha256 == wanted.sha256
+
+
 # --- labels
 
 
@@ -157,6 +168,11 @@ def test_confused_pairs_are_found_on_a_labelled_data_set_and_on_a_pool():
         SamplesError, match=r"memory have no labels of two classes of tiny: give a data set .*names \(a, b"
     ):
         ph.map_models(network, confused=1, samples=images(), dry_run=True, progress=False)
+    nine = [*zip(images(18), [*range(9)] * 2, strict=True)]
+    with pytest.raises(
+        SamplesError, match=r"^labels of samples memory go from 0 to 8, and tiny has 5 classes, 0 to 4: give"
+    ):
+        ph.map_models(network, confused=1, samples=nine, dry_run=True, progress=False)
 
 
 def test_confused_pairs_are_found_on_a_pool_of_a_folder(tmp_path):
@@ -191,6 +207,10 @@ REFUSED = {
     "channels": (
         lambda: images(channels=4),
         r"samples: uint8\(20, 24, 18, 4\) is no numeric array of images .* 3 chan",
+    ),
+    "one image, channels first": (
+        lambda: torch.zeros(3, 24, 18),
+        r"float32\(3, 24, 18\) is no numeric array of images",
     ),
     "one image": (lambda: images()[0], r"samples: uint8\(24, 18, 3\) is no numeric array of images \(n, h, w, c\)"),
     "bools": (lambda: images() > 9, "samples: bool.* is no numeric array"),

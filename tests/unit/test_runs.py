@@ -257,6 +257,14 @@ def test_another_model_recipe_or_set_of_samples_is_refused_and_changes_nothing(r
     assert listing(run.path) == before
 
 
+def test_a_changed_input_is_named(run):
+    other = facts(classifier=tiny.classifier(std=(0.5,) * 3))
+    with pytest.raises(
+        RunError, match=r"another model \(tiny, std \[0.25.*; this one is tiny, std \[0.5, 0.5, 0.5\]\)"
+    ):
+        run.begin(other, JOBS)
+
+
 def test_a_run_that_another_process_began_meanwhile_is_refused(tmp_path, monkeypatch):
     """Both find an empty place; the second to get the lock must look again."""
     run = RunDirectory(tmp_path / "run")

@@ -560,6 +560,17 @@ def test_the_limit_holds_for_files(sample_folder, monkeypatch):
 # --- labels
 
 
+def test_of_several_arrays_of_images_none_is_chosen(tmp_path):
+    images, masks = np.zeros((5, *SHAPE), np.uint8), np.zeros((5, *SHAPE[1:]), np.uint8)
+    np.savez(tmp_path / "a.npz", train=images, test=images, labels=np.arange(5))
+    with pytest.raises(
+        SamplesError, match=r"a\.npz holds several arrays of images \(train, test\): save the one to take"
+    ):
+        load_samples(tmp_path / "a.npz", SHAPE)
+    np.savez(tmp_path / "b.npz", masks=masks, train=images)
+    assert len(load_samples(tmp_path / "b.npz", SHAPE)) == 5
+
+
 def test_examples_of_classes_come_from_the_labels_of_arrays(tmp_path):
     labels = Labels(["zero", "one", "two"])
     images = np.stack([np.full((3, 8, 8), 10 * k, np.uint8) for k in range(6)])

@@ -6,10 +6,12 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 import phosphene as ph
 from phosphene.backdoor.scan_document import scan_document
-from phosphene.errors import RunError
+from phosphene.errors import PhospheneWarning, RunError
+from phosphene.runs.scans import SCAN
 from tests import hand
 
 NOT_STORED = ("easy_pairs", "suspects", "versions")  # of suspects, the samples that they are shown on
@@ -123,6 +125,54 @@ def test_the_same_scan_is_read_and_not_made_again(written, folder):
     assert plain(again) == plain(written)
     with pytest.raises(RunError, match="holds another scan"):
         scan(out=folder, alpha=0.1)
+
+
+def test_a_stored_verdict_without_maps_takes_any_recipe_for_them(tmp_path):
+    first = nn.Conv2d(3, 3, 1, bias=False)  # a layer for Xi
+    nn.init.dirac_(first.weight)
+    network = ph.Classifier(nn.Sequential(first, hand.Templates(boost=40.0)), size=hand.SIDE)
+    recipe = ph.Recipe(name="mine", steps=2, refine_steps=0)
+    options = {"samples": hand.pool(), "device": "cpu", "range_check": False, "progress": False, "out": tmp_path}
+    found = ph.scan(network, mapped=False, **options)
+    again = ph.scan(network, recipe=recipe, **options)
+    assert (again.verdict, again.cached) == (found.verdict, True)
+    assert [one.index for one in again.run] == [hand.TARGET]
+    assert again.run.facts()["recipe"]["sha256"] == recipe.sha256
+    with pytest.raises(RunError, match="belongs to another recipe"):
+        ph.scan(network, recipe="vivid", **options)
+
+
+def test_a_stored_verdict_is_not_shown_with_other_labels_even_of_a_class_that_was_not_measured(tmp_path):
+    names = [f"class {k}" for k in range(70)]
+    options = {
+        "samples": hand.pool(),
+        "device": "cpu",
+        "range_check": False,
+        "progress": False,
+        "out": tmp_path / "run",
+    }
+    found = ph.scan(hand.classifier(classes=70, labels=names), **options)
+    left_out = min({*range(70)} - {one.index for one in found.classes})
+    names[left_out] = "renamed"
+    with pytest.raises(RunError, match=rf"other labels \({left_out} was 'class {left_out}' and is 'renamed'\)"):
+        ph.scan(hand.classifier(classes=70, labels=names), **options)
+
+
+def test_copies_of_a_reference_count_once():
+    reference = [hand.classifier(seed=seed, name=f"net {seed} {copy}") for seed in (5, 6) for copy in "abc"]
+    with pytest.warns(
+        PhospheneWarning, match="4 references not counted: copies of other references, with the same weights"
+    ):
+        found = scan(reference=reference)
+    assert found.null.endswith("and 2 given as references")
+    assert found.p_value == scan(reference=reference[::3]).p_value
+
+
+def test_a_scan_of_another_input_is_refused_and_names_it(folder, written):
+    with pytest.raises(RunError, match=r"another model \(hand-made, mean \[0.0.*; this one is hand-made, mean \[0.5"):
+        ph.scan(
+            hand.classifier(40.0, mean=(0.5,) * 3), samples=hand.pool(), out=folder, range_check=False, progress=False
+        )
 
 
 def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(tmp_path, monkeypatch):

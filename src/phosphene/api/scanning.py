@@ -11,6 +11,7 @@ from phosphene.checked import checked
 from phosphene.engine.device import pick_device
 from phosphene.errors import RunError
 from phosphene.executors.base import MapOrigin
+from phosphene.formats import count
 from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import Recipe, resolve
@@ -48,7 +49,7 @@ def scan(
             default the verdict stays in memory. A run that holds this scan already is not scanned again.
         samples: Samples of the network's kind, as :func:`map_concepts` takes them; natural ones show most. By default those
             that need no data.
-        reference: Clean networks of the same kind, which join the null model.
+        reference: Clean networks of the same kind, which join the null model; copies of one count once.
         alpha: Share of clean networks that may be called suspicious, in (0, 1).
         pairs: Search every pair of a source class and a target, however many there are.
         seed: Random seed for samples and starting points.
@@ -56,7 +57,7 @@ def scan(
         precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         range_check: Warn if the network makes little sense of its declared input.
         mapped: With ``out``, map the suspects beside their candidate triggers.
-        recipe: Recipe for the maps of suspects.
+        recipe: Recipe for the maps of suspects; of a scan that is stored without maps, another one may be given.
         trust: Allow code that came with a model to run.
         dry_run: Only plan: return the plan, whose ``seconds`` says about how long the scan takes without suspects.
         progress: Whether progress is shown.
@@ -81,6 +82,10 @@ def scan(
         plan = plan_scan(origin, out=out, reference=references, alpha=alpha, pairs=pairs, seed=seed)
         display.title = f"scan {classifier.name}"
         show_notes(display, classifier, pool)
+        if copies := len(references) - len(plan.reference):
+            display.warn(
+                f"{count(copies, 'reference')} not counted: copies of other references, with the same weights."
+            )
         if range_check and plan.cached is None:
             display.warn(range_doubt(classifier, pool, device=device))
         if dry_run:

@@ -55,6 +55,7 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
         **{name: getattr(verdict, name) for name in VERDICT_FIELDS},
         "suspects": [_suspect_entry(one, labels) for one in verdict.suspects],
         "classes": [asdict(one) for one in verdict.classes],
+        "labels": list(labels),
         "easy_pairs": _easy_pair_entries(verdict, labels),
         "all_to_all": None if verdict.all_to_all is None else _all_to_all_entry(verdict.all_to_all, labels),
         "null": {

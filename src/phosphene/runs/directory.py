@@ -74,24 +74,27 @@ class RunDirectory:
         """Raise RunError if the directory holds another run than that of ``facts``, or files but no run.
 
         Raises:
-            RunError: the directory belongs to another model, recipe or set of samples, its concepts and scanned classes have
-                other labels than ``labels``, those of the model now, or it is not a run.
+            RunError: the directory belongs to another model, recipe or set of samples, its concepts or the classes of its scan
+                have other labels than ``labels``, those of the model now, or it is not a run.
         """
         if exists(self.path / "run.json"):
             document = self.facts()
+            if not document["jobs"]:  # a scan alone, whose verdict does not depend on the recipe for maps of suspects
+                facts = {**facts, "recipe": document["recipe"]}
             refuse_another_run(self.path, document, facts)
             if labels is not None:
-                refuse_other_labels(self.path, [*document["jobs"], *self._scanned_classes()], labels)
+                refuse_other_labels(self.path, [*document["jobs"], *self._scanned_labels()], labels)
         elif is_dir(self.path):
             if any(child.name not in (LOCK, NOTE) and child.suffix != PART for child in self.path.iterdir()):
                 raise RunError(f"{self.path} holds files but is not a run directory: choose another directory.")
         elif exists(self.path):
             raise RunError(f"{self.path} is a file, not a directory: choose another directory.")
 
-    def _scanned_classes(self) -> list[dict[str, Any]]:
-        """Return the classes of scan.json; none if it is missing, or damaged, which its readers report."""
+    def _scanned_labels(self) -> list[dict[str, Any]]:
+        """Return index and label per class of scan.json; none if it is missing, or damaged, which its readers report."""
         with suppress(RunError):
-            return list((SCAN.read(self.path) or {"classes": []})["classes"])
+            scan = SCAN.read(self.path) or {"classes": []}
+            return [*scan["classes"], *({"index": k, "label": one} for k, one in enumerate(scan.get("labels", ())))]
         return []
 
     def facts(self) -> dict[str, Any]:

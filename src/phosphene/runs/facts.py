@@ -12,6 +12,7 @@ import torch
 
 from phosphene.classifier import Classifier
 from phosphene.errors import RunError
+from phosphene.input_space import InputSpace
 from phosphene.labels import first_synonym
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
@@ -52,7 +53,6 @@ def run_facts(
 
     With the class and the seed, it determines every map.
     """
-    space = classifier.input
     return {
         "model": {
             "name": classifier.name,
@@ -62,7 +62,7 @@ def run_facts(
             "noise_logits": classifier.noise_logits,
             **({"output": classifier.output} if classifier.multi_label or classifier.regression else {}),
             **({"texts": list(classifier.labels)} if isinstance(classifier.module, PromptClassifier) else {}),
-            "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
+            "input": input_facts(classifier.input),
             **({"trust": True} if classifier.trusted else {}),
             **({"notes": list(classifier.notes)} if classifier.notes else {}),
         },
@@ -77,6 +77,16 @@ def run_facts(
         "device": device,
         "precision": precision,
     }
+
+
+def input_facts(space: InputSpace) -> dict[str, Any]:
+    """Return what a network declares of its input, as ``run.json`` holds it."""
+    return {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)}
+
+
+def changed_input(was: Mapping[str, Any], now: Mapping[str, Any]) -> "tuple[str, Any, Any] | None":
+    """Return the first of ``size``, ``mean`` and ``std`` in which two ``input`` entries differ, and both values; ``None`` without one."""
+    return next(((name, was[name], value) for name, value in now.items() if was.get(name, value) != value), None)
 
 
 def computes_otherwise(model: Mapping[str, Any], noise_logits: Sequence[float]) -> bool:
@@ -106,11 +116,14 @@ def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any
         was, now = old[what], new[what]
         if was["sha256"] != now["sha256"]:
             other = "other samples" if what == "samples" else f"another {what}"
-            first, second = (f", {one['output']}" if "output" in one else "" for one in (was, now))
-            raise RunError(
-                f"{path} belongs to {other} ({was[called]}, {was['sha256'][:8]}{first}; this one is "
-                f"{now[called]}, {now['sha256'][:8]}{second}): choose another run directory."
+            values = [one["sha256"][:8] for one in (was, now)]
+            if what == "model" and (declared := changed_input(was["input"], now["input"])):
+                values = [f"{declared[0]} {value}" for value in declared[1:]]
+            first, second = (
+                ", ".join([one[called], value, *([one["output"]] if "output" in one else [])])
+                for one, value in zip((was, now), values, strict=True)
             )
+            raise RunError(f"{path} belongs to {other} ({first}; this one is {second}): choose another run directory.")
 
 
 def missing_entry(data: Any, needed: Any, where: str = "") -> str:

@@ -56,6 +56,7 @@ FIELDS: dict[str, Any] = {
     "reasons": [str],
     "not_tested": [str],
     "classes": [CLASS_FIELDS],
+    "labels?": [str],
     "suspects": [SUSPECT_FIELDS],
     "num_classes": int,
     "tested": int,

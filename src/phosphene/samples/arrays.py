@@ -1,4 +1,4 @@
-"""Samples as arrays: ``.npy``, or the first array of an ``.npz`` that has the shape of images."""
+"""Samples as arrays: ``.npy``, or the one array of an ``.npz`` that has the shape of images."""
 
 import zipfile
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from phosphene.errors import SamplesError, one_line
 from phosphene.samples.images import to_bytes
-from phosphene.samples.pool import random_subset
+from phosphene.samples.pool import RGB, random_subset
 
 MAX_BYTES = 4_000_000_000
 
@@ -23,7 +23,7 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         uint8 (n, c, h, w), a random choice if the file holds more, and an empty list: nothing is skipped.
 
     Raises:
-        SamplesError: the file is unreadable, or holds no array of images with the right number of channels.
+        SamplesError: the file is unreadable, or holds no array of images with the right number of channels, or several.
     """
     # Damaged archives fail in zipfile, zlib, numpy or the parser of headers; given a name, numpy leaves them open.
     with one_line(SamplesError, f"sample file {where} holds no readable arrays"), Path(where).open("rb") as file:
@@ -33,14 +33,25 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         loaded = np.load(file, allow_pickle=False)
         members = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
         arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
-    candidates = (channels_first(array, shape[0], f"sample file {where}") for array in arrays.values())
-    images = next((one for one in candidates if one is not None), None)
-    if images is None:
+    called = f"sample file {where}"
+    fitting: dict[str, np.ndarray] = {}
+    for images_in in (channels_first, grey_images):
+        found = {name: images_in(array, shape[0], called) for name, array in arrays.items()}
+        fitting = {name: images for name, images in found.items() if images is not None}
+        if fitting:
+            break
+    if len(fitting) > 1:
+        raise SamplesError(
+            f"{called} holds several arrays of images ({', '.join(fitting)}): save the one to take, and its labels if there "
+            "are any, in a file of its own."
+        )
+    if not fitting:
         listed = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in arrays.items())
         raise SamplesError(
-            f"sample file {where} holds no numeric array of images (n, h, w, c) with {shape[0]} channels: {listed}."
+            f"{called} holds no numeric array of images (n, h, w, c) with {shape[0]} channels: {listed}."
         )
-    return fitted(images, shape, f"sample file {where}"), []
+    (images,) = fitting.values()
+    return fitted(images, shape, called), []
 
 
 def fitted(images: np.ndarray, shape: tuple[int, int, int], called: str) -> Tensor:
@@ -104,3 +115,17 @@ def channels_first(array: np.ndarray, channels: int, called: str) -> "np.ndarray
     if array.shape[1] == channels:
         return array
     return array.transpose(0, 3, 1, 2) if array.shape[3] == channels else None
+
+
+def grey_images(array: np.ndarray, channels: int, called: str) -> "np.ndarray | None":
+    """Return an array of grey images for a network of 3 ``channels``, which get the same values, as (n, 3, h, w); else ``None``.
+
+    They are (n, 1, h, w), (n, h, w, 1) or (n, h, w); but (3, h, w) and (h, w, 3) are one image in colour, and not taken.
+
+    Raises:
+        SamplesError: as :func:`channels_first`.
+    """
+    if channels != RGB or (array.ndim == 3 and RGB in (array.shape[0], array.shape[2])):
+        return None
+    grey = channels_first(array, 1, called)
+    return None if grey is None else np.broadcast_to(grey, (len(grey), RGB, *grey.shape[2:]))

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from phosphene.errors import SamplesError, describe, one_line
-from phosphene.samples.arrays import channels_first, fitted
+from phosphene.samples.arrays import channels_first, fitted, grey_images
 from phosphene.samples.images import fit, stack
 from phosphene.samples.pool import Label, random_subset
 
@@ -70,7 +70,9 @@ def _fitted(values: "Tensor | np.ndarray", shape: tuple[int, int, int], called: 
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         values = (values.float() if values.is_floating_point() else values).numpy()
-    images = channels_first(values[None] if one else values, shape[0], called)
+    several = values[None] if one else values
+    images = channels_first(several, shape[0], called)
+    images = grey_images(several, shape[0], called) if images is None else images
     if images is None:
         layouts = "an image (h, w, c) or (c, h, w)" if one else "images (n, h, w, c) or (n, c, h, w)"
         raise SamplesError(

@@ -110,6 +110,12 @@ def _labelled_samples(classifier: Classifier, pool: SamplePool) -> tuple[Tensor,
             if pool.spec == MEMORY
             else "images in folders named after them"
         )
+        numbers, last = [one for one in pool.labels if type(one) is int], classifier.num_classes - 1
+        if truth is None and numbers and (min(numbers), max(numbers)) != (0, last):
+            raise SamplesError(
+                f"labels of samples {pool.spec} go from {min(numbers)} to {max(numbers)}, and {classifier.name} has "
+                f"{last + 1} classes, 0 to {last}: give {fix} ({examples})."
+            )
         raise SamplesError(
             f"samples {pool.spec} have no labels of two classes of {classifier.name}: give {fix} ({examples})."
         )

@@ -12,7 +12,7 @@ from phosphene.executors.base import MapOrigin
 from phosphene.prompts import split_spec
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
-from phosphene.runs.facts import computes_otherwise
+from phosphene.runs.facts import changed_input, computes_otherwise, input_facts
 from phosphene.runs.labels import refuse_other_labels
 from phosphene.runs.whole import one_or_several, run_with, to_run
 from phosphene.samples import MEMORY, SamplePool
@@ -191,9 +191,12 @@ def _model_of_run(
         ) from None
     now, then = classifier.sha256, facts["model"]["sha256"]
     if now != then:
+        what, then, now = "other weights or another output", then[:8], now[:8]  # the hash tells no more
+        if declared := changed_input(facts["model"]["input"], input_facts(classifier.input)):
+            what, then, now = f"another {declared[0]}", *declared[1:]
         raise RunError(
-            f"{classifier.spec} has other weights ({now[:8]}) than the maps of {run.path} come from ({then[:8]}): bring "
-            f"those back, or name another model ({option})."
+            f"{classifier.spec} has {what} ({now}) than the network that made the maps of {run.path} ({then}): bring that "
+            f"network back, or name another model ({option})."
         )
     if computes_otherwise(facts["model"], classifier.noise_logits):
         raise RunError(

@@ -42,7 +42,7 @@ class ScanPlan(MapOrigin):
     """Plan of a ``scan``: network, samples, references, settings, run; :func:`make_scan` runs it.
 
     Attributes:
-        reference: Clean networks.
+        reference: Clean networks, none of them a copy of another.
         run: Where the results go; ``None`` if nothing is to be written.
         request: Everything that determines the verdict, as ``scan.json`` holds it.
         cached: Content of ``scan.json`` if the same scan was made before, else ``None``.
@@ -135,7 +135,7 @@ def plan_scan(
     Args:
         origin: The network, the samples, the device and precision, and the recipe for the maps of suspects.
         out: The run directory; ``True`` for ``runs/<model>-scan``; by default nothing is written.
-        reference: Clean networks of the same kind.
+        reference: Clean networks of the same kind; copies of one, which have the same hash, count once.
         alpha: Share of clean networks that may be called suspicious.
         pairs: Search all pairs of classes, however many there are.
         seed: Random seed for samples and starting points.
@@ -146,9 +146,11 @@ def plan_scan(
     """
     classifier, facts = origin.classifier, origin.facts
     natural = is_natural(classifier, origin.pool.spec)
+    by_hash = {one.sha256: one for one in reference}
+    reference = tuple(by_hash.values())
     check_alpha(alpha, classifier, natural=natural, references=len(reference))
     require_classes(classifier, reference)
-    references = [{"name": one.name, "spec": one.spec, "sha256": one.sha256} for one in reference]
+    references = [{"name": one.name, "spec": one.spec, "sha256": sha256} for sha256, one in by_hash.items()]
     request = {
         "model": {**facts["model"], "input": list(classifier.input.shape)},
         "samples": {**facts["samples"], "natural": natural},
@@ -162,10 +164,10 @@ def plan_scan(
         out = unless_of_another_model(Path("runs") / directory_name(classifier.name, "scan"), classifier)
     if isinstance(out, str | Path):
         run = OpenRun(out)
-        cached = check_scan(run, request)
         run.check(facts, classifier.labels)
+        cached = check_scan(run, request)
     settings = {one.name: getattr(origin, one.name) for one in fields(MapOrigin)}
-    return ScanPlan(**settings, reference=tuple(reference), run=run, request=request, cached=cached)
+    return ScanPlan(**settings, reference=reference, run=run, request=request, cached=cached)
 
 
 def make_scan(
