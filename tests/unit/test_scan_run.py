@@ -11,7 +11,6 @@ from torch import nn
 import phosphene as ph
 from phosphene.backdoor.scan_document import scan_document
 from phosphene.errors import PhospheneWarning, RunError
-from phosphene.runs.scans import SCAN
 from tests import hand
 
 NOT_STORED = ("easy_pairs", "suspects", "versions")  # of suspects, the samples that they are shown on
