@@ -2,6 +2,8 @@
 
 # Where a map of a regression output is right: above this percentile of the samples, or for ``low:`` below the 1st.
 BEYOND = "beyond the 99th percentile"
+# How contrasts are judged; half of them are right by chance.
+TOP1_OF_SIDES = "top-1, the two sides"
 
 
 def percent(share: float) -> str:

@@ -19,7 +19,9 @@ from phosphene.errors import ConceptError, RunError, SamplesError
 from phosphene.expressions import find_among, parse
 from phosphene.labels import Labels
 from phosphene.mapper import map_jobs
+from phosphene.metrics.bootstrap import wilson
 from phosphene.metrics.matching import MatchedMaps, match_maps
+from phosphene.metrics.scorecard import Scores
 from phosphene.metrics.scores import CONTRASTS, score_of_logits
 from phosphene.recipe import Recipe
 from phosphene.reports import write_report
@@ -307,10 +309,36 @@ def test_a_target_scores_a_contrast_by_its_two_sides_and_a_union_by_its_members(
     assert [one.right for one in score.per_concept] == [1, 0, 1, 0]
     assert score.per_concept[1].misread[0].label == "ant"  # what it takes for the left side is on the right
     assert score.per_concept[3].misread[0].label == "other"
-    assert score.top1_all == 0.5
+    assert (score.top1_all, score.top1_all_interval) == (0.5, wilson(1, 2))  # of the cats and dogs, and of the ant
+    assert score.p_class == pytest.approx(sum(one.p_class for one in score.per_concept[2:]) / 2)
+    assert (score.contrasts, score.top1_contrasts, score.top1_contrasts_interval) == (2, 0.5, wilson(1, 2))
+    assert "of 2 maps (without contrasts) among 5 classes" in repr(score)
+    assert (
+        Scores([score]).below(min_top1=0.8)[0].startswith("target recognises 1 of 2 maps (without contrasts) of source")
+    )
+    assert "contrasts: top-1, the two sides" in Scores([score])._repr_html_()
     assert score.top1_concepts == pytest.approx(3 / 4)
     assert score.per_concept[0].p_class == pytest.approx(1 / (1 + math.exp(-1)))
     assert score.per_concept[2].p_class == pytest.approx(float(logits[2].softmax(0)[:2].sum()))
+
+
+def test_the_main_figures_count_contrasts_only_where_there_is_nothing_else():
+    """Half of them are right by chance: with one bad class beside nine contrasts a gate would be passed."""
+    labels = Labels(list("abcde"))
+    texts = [f"{one} vs {other}" for one in "abc" for other in "abcd" if one != other]
+    logits = torch.tensor([[5.0, 4, 3, 2, 9]]).expand(len(CONTRASTS), len(texts) + 1, -1)
+    target = tiny.classifier(labels=list("abcde"))
+    matched = match_maps([parse(text, labels) for text in (*texts, "a")], target)
+    score = score_of_logits(logits, matched)
+    assert (score.top1_all, score.top1_contrasts) == (0, pytest.approx(6 / 9))
+    assert score.p_class == score.per_concept[-1].p_class < 0.1
+    assert {point.top1_all for point in score.contrast_sweep} == {0}
+    assert score.rate_name == "top-1, all classes"
+    alone = score_of_logits(logits[:, 1:], match_maps([parse(text, labels) for text in texts], target))
+    assert alone.top1_all == alone.top1_contrasts == pytest.approx(6 / 9)
+    assert alone.rate_name == "top-1, the two sides"
+    assert "among" not in repr(alone)
+    assert Scores([alone]).below(min_top1=0.7) == ["target recognises 6 of 9 maps of source (the least top-1 is 0.7)"]
 
 
 def test_classes_are_scored_as_ever():

@@ -119,6 +119,9 @@ def test_a_rate_is_top_1_only_where_all_concepts_are_classes():
     contrast = replace(plain.per_concept[0], index=Concept(((0, "a"),), ((1, "b"),)).index)
     assert plain.rate_name == "top-1, all classes"
     assert replace(plain, per_concept=(contrast, *plain.per_concept)).rate_name == "correct"
+    assert (
+        replace(plain, per_concept=(contrast, *plain.per_concept), contrasts=contrast.maps).rate_name == plain.rate_name
+    )
     assert replace(plain, multi_label=True).rate_name == "correct"
 
 

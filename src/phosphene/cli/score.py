@@ -52,6 +52,9 @@ def command(
     are matched by name; for those with another input size, the images are resized. The rows go to RUN/scores.json, with
     every concept and a sweep over contrasts, and to RUN/report.html.
 
+    A map of a contrast A vs B is right where the top-1 of the two sides is on the left: half of the time by chance. So such maps
+    have a rate of their own; top-1 among all classes, mean confidence and --min-top1 leave them out, unless RUN has no others.
+
     A map of an output of a regression network is right where the target's own output of that name is above its 99th
     percentile over the samples, or for low: below its 1st; such maps have no M_score.
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from phosphene.errors import first_few, printable
-from phosphene.formats import BEYOND, percent, rate_text
+from phosphene.formats import BEYOND, TOP1_OF_SIDES, percent, rate_text
 from phosphene.labels import first_synonym
 
 if TYPE_CHECKING:
@@ -111,6 +111,9 @@ def _measures(row: "RunScore") -> dict[str, str]:
     if row.of_outputs:
         return {"M_score": row.m_score_text, BEYOND: all_classes, "mean percentile": percent(row.p_class)}
     measures = {"M_score": row.m_score_text, row.rate_name: all_classes}
+    if row.top1_contrasts is not None and row.top1_contrasts_interval is not None:
+        name = TOP1_OF_SIDES if row.of_contrasts else f"contrasts: {TOP1_OF_SIDES}"
+        measures[name] = rate_text(row.top1_contrasts, row.top1_contrasts_interval)
     if row.top1_concepts is not None and row.top1_concepts_interval is not None:
         measures[f"top-1, the {row.concepts} concepts"] = rate_text(row.top1_concepts, row.top1_concepts_interval)
     return measures

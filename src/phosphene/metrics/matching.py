@@ -63,6 +63,16 @@ class MatchedMaps:
         return targets_of(self.sides, len(self.labels), multi_label=self.multi_label)
 
     @cached_property
+    def contrasts(self) -> list[bool]:
+        """Whether each map is of a contrast, which is right half of the time by chance."""
+        return [bool(concept.against) for concept in self.concepts]
+
+    @cached_property
+    def rated(self) -> list[bool]:
+        """Whether each map counts for ``top1_all`` and ``p_class``: all do but contrasts, and those if there are no others."""
+        return [not one or all(self.contrasts) for one in self.contrasts]
+
+    @cached_property
     def pulled_up(self) -> list[tuple[int, ...]]:
         """The different sets of target classes that the maps pull up, sorted: the L concepts of ``M_score``.
 
@@ -108,15 +118,15 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
 
 
 def overlap_note(concepts: Iterable[Concept]) -> "str | None":
-    """Return a note if two of ``concepts`` pull up sets of classes that overlap but differ; else ``None``.
+    """Return a note if two of ``concepts`` pull up sets of classes that overlap; else ``None``.
 
-    ``M_score`` means nothing then.
+    ``M_score`` means nothing then. Contrasts with the same left side are one concept, as are the seeds of a class.
     """
-    labels: dict[tuple[int, ...], str] = {}
+    labels: dict[tuple[tuple[int, ...], bool], str] = {}
     for concept in concepts:
-        labels.setdefault(concept.sides.up, first_synonym(concept.label))
+        labels.setdefault((concept.sides.up, bool(concept.against)), first_synonym(concept.label))
     for one, other in itertools.combinations(labels, 2):
-        if not set(one).isdisjoint(other):
+        if not set(one[0]).isdisjoint(other[0]):
             return (
                 f"{labels[one]!r} and {labels[other]!r} share a class. M_score and top-1 among the concepts are only for "
                 "concepts that share none, and mean nothing here: map such concepts into runs of their own."

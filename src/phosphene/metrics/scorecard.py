@@ -7,7 +7,7 @@ from typing import Any, Self, SupportsIndex, TypeVar, get_args, get_origin, get_
 
 from phosphene import notebook
 from phosphene.concepts import is_class, is_unit
-from phosphene.formats import BEYOND, count, exact, rate_text
+from phosphene.formats import BEYOND, TOP1_OF_SIDES, count, exact, rate_text
 from phosphene.labels import first_synonym
 
 Interval = tuple[float, float]
@@ -76,18 +76,22 @@ class Score:
             ``None`` like ``m_score``.
         top1_concepts_interval: Wilson 95 % interval of ``top1_concepts``; ``None`` like it.
         top1_all: Share of maps that are classified as their class among all of the target's classes; as one of their
-            classes if they are of a union, and among the classes of both sides if they are of a contrast. Of outputs,
-            the share of maps that are right.
+            classes if they are of a union. Maps of contrasts do not count, unless all are: then it is ``top1_contrasts``.
+            Of outputs, the share of maps that are right.
         top1_all_interval: Wilson 95 % interval of ``top1_all``.
-        p_class: Mean probability of the class among all classes; of outputs, the mean percentile: the share of samples
-            that the target measures less in, or for ``low:`` more.
+        p_class: Mean probability of the class among all classes, over the maps of ``top1_all``; of outputs, the mean
+            percentile: the share of samples that the target measures less in, or for ``low:`` more.
         maps: Number of maps.
-        concepts: L; of outputs, their number, high and low ones counted apart.
+        concepts: L: a contrast counts as its left side, so that ``star`` and ``star vs heart`` are one. Of outputs, their
+            number, high and low ones counted apart.
         classes: Number of the target's classes or outputs.
         per_concept: One entry per concept, in the order of the maps.
         contrast_sweep: The figures at other contrasts; the score itself is that at 0.2.
         multi_label: Whether the target's outputs are independent: ``top1_all`` is then the share of maps whose class (a
             union: one of its classes) has a probability of its own above one half.
+        contrasts: Number of maps that are of contrasts.
+        top1_contrasts: Share of these whose top-1 of the two sides is the left one: half, by chance; ``None`` of none.
+        top1_contrasts_interval: Wilson 95 % interval of ``top1_contrasts``; ``None`` like it.
     """
 
     source: str
@@ -105,15 +109,14 @@ class Score:
     per_concept: tuple[ConceptScore, ...]
     contrast_sweep: tuple[ContrastScore, ...]
     multi_label: bool = False
+    contrasts: int = 0
+    top1_contrasts: float | None = None
+    top1_contrasts_interval: Interval | None = None
 
     def __repr__(self) -> str:
-        rate, maps = rate_text(self.top1_all, self.top1_all_interval), count(self.maps, "map")
-        top1 = MULTI_LABEL_RATE if self.multi_label else "top-1"
-        result = (
-            f"{BEYOND} {rate} of {maps}"
-            if self.of_outputs
-            else f"{top1} {rate} of {maps} among {self.classes:,} classes"
-        )
+        rate, of_classes = rate_text(self.top1_all, self.top1_all_interval), not (self.of_outputs or self.of_contrasts)
+        name = (MULTI_LABEL_RATE if self.multi_label else "top-1") if of_classes else self.rate_name
+        result = f"{name} {rate} of {self.rated_text}" + (f" among {self.classes:,} classes" if of_classes else "")
         return f"{type(self).__name__}({self.source} → {self.target}: M_score {self.m_score_text}, {result})"
 
     @property
@@ -122,12 +125,27 @@ class Score:
         return all(is_unit(one.index) for one in self.per_concept)
 
     @property
+    def of_contrasts(self) -> bool:
+        """Whether all maps are of contrasts."""
+        return self.contrasts == self.maps
+
+    @property
+    def rated(self) -> int:
+        """Number of maps that ``top1_all`` and ``p_class`` are of."""
+        return self.maps if self.of_contrasts else self.maps - self.contrasts
+
+    @property
+    def rated_text(self) -> str:
+        """``rated`` as text: ``3 maps``, or ``3 maps (without contrasts)`` if there are contrasts, too."""
+        return count(self.rated, "map") + (" (without contrasts)" if self.rated < self.maps else "")
+
+    @property
     def rate_name(self) -> str:
-        """Name of ``top1_all`` in tables: ``correct`` unless it is a top-1 among classes; for outputs another."""
-        if self.of_outputs:
-            return BEYOND
-        only_classes = not self.multi_label and all(is_class(one.index) for one in self.per_concept)
-        return "top-1, all classes" if only_classes else "correct"
+        """Name of ``top1_all`` in tables: ``correct`` unless it is a top-1 among classes; for outputs and contrasts others."""
+        if self.of_outputs or self.of_contrasts:
+            return BEYOND if self.of_outputs else TOP1_OF_SIDES
+        unions = sum(one.maps for one in self.per_concept if not is_class(one.index)) - self.contrasts
+        return "correct" if self.multi_label or unions else "top-1, all classes"
 
     @property
     def m_score_note(self) -> "str | None":
@@ -208,7 +226,7 @@ class Scores(list[ScoreT]):
         for one in self:
             maps = getattr(one, "run", one.source)
             if one.top1_all < min_top1:
-                right = f"{sum(concept.right for concept in one.per_concept)} of {count(one.maps, 'map')}"
+                right = f"{round(one.top1_all * one.rated)} of {one.rated_text}"
                 clauses.append(f"{one.target} recognises {right} of {maps} (the least top-1 is {exact(min_top1)})")
             if (one.m_score or 0.0) < min_m_score:
                 value = "missing" if one.m_score is None else f"{one.m_score:.4f}"
@@ -217,12 +235,16 @@ class Scores(list[ScoreT]):
 
     def _repr_html_(self) -> str:
         """Return the list as HTML for a notebook: a table with a line of figures per score."""
+        has_contrasts = any(one.contrasts for one in self)
         rows = [
             [
                 f"{one.source} → {one.target}",
                 f"{one.maps:,}",
                 "-" if one.m_score is None else notebook.Cell(one.m_score_text, one.m_score),
-                _rate_cell(one.top1_all, one.top1_all_interval, 0 if one.of_outputs else one.classes),
+                "-"
+                if one.of_contrasts
+                else _rate_cell(one.top1_all, one.top1_all_interval, 0 if one.of_outputs else one.classes),
+                *([_rate_cell(one.top1_contrasts, one.top1_contrasts_interval, 0)] if has_contrasts else []),
                 _rate_cell(one.top1_concepts, one.top1_concepts_interval, one.concepts),
                 notebook.Cell(f"{one.p_class:.2f}", one.p_class),
             ]
@@ -237,6 +259,8 @@ class Scores(list[ScoreT]):
                 f"{head[3]}; outputs: " * is_mixed + BEYOND,
                 f"{head[5]}; outputs: " * is_mixed + "percentile",
             )
+        if has_contrasts:
+            head[3:4] = [head[3] + "; without contrasts", f"contrasts: {TOP1_OF_SIDES}"]
         return notebook.piece("table", head, rows)
 
 

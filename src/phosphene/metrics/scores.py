@@ -104,7 +104,8 @@ def score_of_logits(
     position = CONTRASTS.index(SCORE_CONTRAST)
     sweep = tuple(map(partial(_at_contrast, maps), CONTRASTS, logits, percentiles))
     main = sweep[position]
-    num_maps, num_sets = len(maps.concepts), len(maps.pulled_up)
+    num_maps, num_sets, contrasts = len(maps.concepts), len(maps.pulled_up), sum(maps.contrasts)
+    contrast_hits = hits(logits[position], maps.targets)[maps.contrasts]
     interval = None
     if num_sets > 1:
         set_logits = pulled_up_logits(logits[position], maps.pulled_up)
@@ -118,7 +119,7 @@ def score_of_logits(
         top1_concepts=top1_concepts,
         top1_concepts_interval=None if top1_concepts is None else wilson(round(top1_concepts * num_maps), num_maps),
         top1_all=main.top1_all,
-        top1_all_interval=wilson(round(main.top1_all * num_maps), num_maps),
+        top1_all_interval=wilson(round(main.top1_all * sum(maps.rated)), sum(maps.rated)),
         p_class=main.p_class,
         maps=num_maps,
         concepts=num_sets or len({concept.index for concept in maps.concepts}),
@@ -126,6 +127,9 @@ def score_of_logits(
         per_concept=_per_concept(logits[position], percentiles[position], maps),
         contrast_sweep=sweep,
         multi_label=maps.multi_label and not maps.outputs,
+        contrasts=contrasts,
+        top1_contrasts=float(contrast_hits.double().mean()) if contrasts else None,
+        top1_contrasts_interval=wilson(int(contrast_hits.sum()), contrasts) if contrasts else None,
     )
 
 
@@ -140,8 +144,8 @@ def _at_contrast(maps: MatchedMaps, contrast: float, logits: Tensor, confidences
         contrast=contrast,
         m_score=m_score,
         top1_concepts=top1_concepts,
-        top1_all=float(hits(logits, maps.targets).double().mean()),
-        p_class=float(confidences.mean()),
+        top1_all=float(hits(logits, maps.targets)[maps.rated].double().mean()),
+        p_class=float(confidences[maps.rated].mean()),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from phosphene.checks.finding import FEWEST
 from phosphene.concepts import Concept, is_class
 from phosphene.errors import RunError
-from phosphene.formats import BEYOND, count, percent
+from phosphene.formats import BEYOND, TOP1_OF_SIDES, count, percent
 from phosphene.metrics.matching import overlap_note
 from phosphene.metrics.scorecard import Score
 from phosphene.runs import RunDirectory
@@ -43,6 +43,7 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
         "glance": [_glance(target["score"], overlap) for target in targets if not target["is_source"]],
         "overlap": overlap,
         "targets": targets,
+        "sides_name": TOP1_OF_SIDES,
         "expressions": not all(is_class(one.index) for one in scorecards[0][1].per_concept),  # unions and contrasts
         "first": targets[0]["score"],  # all rows of a run are about the same maps
         "open": len(targets[0]["per_concept"]) <= MOST_OPEN,
@@ -81,16 +82,21 @@ def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
         )
         return {"mark": mark, "text": text}
     text = (
-        f"{score.target} classifies {percent(score.top1_all)} of {count(score.maps, 'map')} as their class, among its "
+        f"{score.target} classifies {percent(score.top1_all)} of {score.rated_text} as their class, among its "
         f"{score.classes:,} classes (95 % interval {low:.0f} to {high:.0f} %"
     )
     if score.multi_label:
         text = (
             f"{score.target}, whose outputs are independent, gives the class of {percent(score.top1_all)} of "
-            f"{count(score.maps, 'map')} a probability above one half (95 % interval {low:.0f} to {high:.0f} %"
+            f"{score.rated_text} a probability above one half (95 % interval {low:.0f} to {high:.0f} %"
         )
-    if not all(is_class(one.index) for one in score.per_concept):
-        text += "; a map of a union as one of its classes, and of a contrast as its left side rather than its right"
+    if score.of_contrasts:
+        text = (
+            f"{score.target} classifies {percent(score.top1_all)} of {count(score.maps, 'map')} of contrasts as their left "
+            f"side rather than their right (95 % interval {low:.0f} to {high:.0f} %; half are so by chance"
+        )
+    elif score.rate_name == "correct" and not score.multi_label:
+        text += "; a map of a union as one of its classes"
     if overlap:
         return {"mark": "", "text": f"{text}). {overlap}"}
     if score.m_score is not None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from phosphene import notebook
 from phosphene.errors import RunError
-from phosphene.formats import BEYOND, percent
+from phosphene.formats import BEYOND, TOP1_OF_SIDES, percent
 from phosphene.runs.documents import Document
 from phosphene.runs.lock import hold
 
@@ -62,5 +62,6 @@ def scores_table(run: "RunDirectory") -> str:
         for row in rows
     ]
     of_outputs = any("output" in row.get("unit", {}) for row in run.facts()["jobs"]) if rows else False
-    rate = BEYOND if of_outputs else "top-1, all classes"
+    of_contrasts = rows and all(row.get("contrasts") == row.get("maps") for row in rows)
+    rate = BEYOND if of_outputs else TOP1_OF_SIDES if of_contrasts else "top-1, all classes"
     return notebook.piece("table", ["target classifier", "M_score", rate], lines) if lines else ""

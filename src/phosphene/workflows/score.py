@@ -183,7 +183,7 @@ def _notes(sources: Iterable[SourceMaps], targets: Iterable[Classifier]) -> Iter
     """
     yield from (f"{target.name}: {note}" for target in targets for note in target.notes)
     if any(concept.against for source in sources for concept in source.concepts):
-        yield "contrasts (A vs B): a map is correct if the top-1 of the two sides alone is on the left"
+        yield "contrasts (A vs B) are counted apart, by the top-1 of their two sides; among the concepts each stands for its left side"
     yield from (
         f"{target.name}: a map is correct if its class has a probability of its own above 0.5"
         for target in targets
