@@ -3,6 +3,7 @@
 import io
 import json
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import torch
 from PIL import Image
 
 import phosphene as ph
-from phosphene.errors import ArgumentError, ConceptError, RunError
+from phosphene.errors import ArgumentError, ConceptError, PhospheneWarning, RunError
 from phosphene.mapper import FrameRecorder, Step, passes_per_map
 from phosphene.recipe import Recipe
+from phosphene.reports import write_report
 from phosphene.reports.film import write_film
 from phosphene.runs import RunDirectory
 from phosphene.runs.frames import LAST_FRAME_MILLISECONDS, animation, frames_file, read_frames
@@ -183,7 +185,38 @@ def test_films_of_different_length_end_together(filmed, tmp_path):
         frames_file([Image.new("RGB", (16, 16))] * 1)
     )
     (filmed.path / "maps" / "crane-1" / "seed-0" / "frames.webp").unlink()
-    assert len(durations(write_film(filmed, tmp_path / "film.gif"))[3]) == 5
+    with pytest.warns(PhospheneWarning, match="^1 of 3 maps have no frames, and the film leaves them out"):
+        film = write_film(filmed, tmp_path / "film.gif")
+    assert len(durations(film)[3]) == 5
+
+
+def test_frames_of_maps_that_are_finished_are_not_asked_for_in_vain(tmp_path):
+    execute(plan(tiny.classifier(), LONG, pool(), tmp_path / "run", [0, 1]))
+    with pytest.warns(
+        PhospheneWarning, match=r"^1 map was made without frames in .*run: make them anew in another directory"
+    ):
+        execute(plan(tiny.classifier(), LONG, pool(), tmp_path / "run", [1, 4], frames=5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        execute(plan(tiny.classifier(), LONG, pool(), tmp_path / "run", [4], frames=5))
+
+
+def test_what_is_written_of_a_run_does_not_overwrite_its_own_files(filmed):
+    write_report(filmed)
+    frames = filmed.path / "maps" / "lion-0" / "seed-0" / "frames.webp"
+    before = {path: path.read_bytes() for path in filmed.path.rglob("*") if path.is_file()}
+    for write in (
+        lambda: ph.compare(filmed.path, filmed.path, out=filmed.path / "report.html"),
+        lambda: ph.compare(filmed.path, filmed.path, out=filmed.path / "maps" / "page.html"),
+        lambda: ph.film(filmed.path, frames),
+        lambda: ph.site(filmed.path, filmed.path / "maps" / "site", progress=False),
+        lambda: ph.open_run(filmed.path)[:].grid().save(filmed.path / "sheet.png"),
+    ):
+        with pytest.raises(RunError, match=r"is among the files of the run .*run itself: choose another path\.$"):
+            write()
+    assert {path: path.read_bytes() for path in filmed.path.rglob("*") if path.is_file()} == before
+    for _ in range(2):
+        ph.compare(filmed.path, filmed.path, out=filmed.path / "compare.html")
 
 
 @pytest.mark.parametrize(
@@ -224,7 +257,7 @@ def test_the_command(call, card, tmp_path):
     words = ["map", card.path, "--trust", "-c", 0, "--set=steps=6", "--set=refine_steps=0", "--set=batch_size=2"]
     assert call(*words, "--frames", 3, "--out", out).code == 0
     answer = call("film", out, "--out", tmp_path / "film.gif", "--json")
-    assert json.loads(answer.out) == {"film": str(tmp_path / "film.gif")}
+    assert json.loads(answer.out) == {"film": str(tmp_path / "film.gif"), "warnings": []}
     assert len(durations(tmp_path / "film.gif")[3]) == 3
     assert call(*words, "--out", tmp_path / "still").code == 0
     assert "--frames 24" in call("film", tmp_path / "still").complaint

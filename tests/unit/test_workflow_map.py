@@ -89,9 +89,12 @@ def test_maps_that_are_made_in_another_precision_are_warned_of_and_say_so(tmp_pa
 
     run = make("auto", 0)
     before = (run.path / "run.json").read_bytes()
-    make("bf16", 0)  # makes nothing
+    with pytest.warns(PhospheneWarning, match=r"run were made on cpu in fp32 and stay so: .* for cpu in bf16 \(--out"):
+        make("bf16", 0)
     assert (run.path / "run.json").read_bytes() == before
+    recwarn.clear()
     make("fp32", 0, 1)  # what auto is on a CPU
+    make("auto", 0)
     assert not [one for one in recwarn if one.category is PhospheneWarning]
     with pytest.warns(PhospheneWarning, match=r"run was made on cpu in fp32, and further maps are made on cpu in bf16"):
         make("bf16", 0, 3)

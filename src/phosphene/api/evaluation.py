@@ -13,6 +13,7 @@ from phosphene.metrics.scorecard import Scores
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.reports import write_report
 from phosphene.reports.compare import write_comparison
+from phosphene.runs.facts import refuse_own_file
 from phosphene.runs.whole import to_run
 from phosphene.workflows.check import Findings, plan_checks, run_checks
 from phosphene.workflows.compare import Comparison, compare_runs
@@ -153,13 +154,16 @@ def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
         The changes, the most changed class first: it shows itself in a notebook.
 
     Raises:
-        RunError: one of them is not a run, or has no finished maps; or ``out`` does not end with ``.html``.
+        RunError: one of them is not a run, or has no finished maps; or ``out`` does not end with ``.html``, or is
+            a run's own file.
         ConceptError: they have no class in common.
     """
     if out is not None and Path(out).suffix.lower() != ".html":  # a run's own files, say
         raise RunError(
             f"the page of a comparison is an HTML file, and {out} is none: give a name that ends with .html."
         )
+    if out is not None:
+        refuse_own_file(Path(out))
     comparison = compare_runs(to_run(a), to_run(b))
     if out is not None:
         write_comparison(comparison, Path(out))

@@ -6,6 +6,7 @@ import click
 
 import phosphene as ph
 from phosphene.cli import options
+from phosphene.progress import ProgressDisplay
 
 
 @click.command("film")
@@ -17,7 +18,8 @@ from phosphene.cli import options
 def command(run: Path, concepts: tuple[str, ...], out: "Path | None", fps: float, as_json: bool) -> None:
     """Write how the maps of RUN grew, side by side, as one animated .webp or .gif that loops; print its path.
 
-    RUN must have been mapped with --frames N.
+    RUN must have been mapped with --frames N; maps without frames are left out.
     """
-    film = ph.film(run, out, concepts=concepts, fps=fps)
-    options.print_json({"film": str(film)}) if as_json else click.echo(str(film))
+    with ProgressDisplay("load torch") as display:
+        film = ph.film(run, out, concepts=concepts, fps=fps)
+    options.print_json({"film": str(film)}, display.warnings) if as_json else click.echo(str(film))

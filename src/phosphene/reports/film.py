@@ -8,10 +8,12 @@ from PIL import Image
 
 from phosphene.concept_map import ConceptMap, captions
 from phosphene.contact_sheet import contact_sheet
-from phosphene.errors import ConceptError, RunError
+from phosphene.errors import ConceptError, RunError, warn
 from phosphene.expressions import find_among
+from phosphene.formats import count
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
+from phosphene.runs.facts import refuse_own_file
 from phosphene.runs.frames import FPS, LEAST_FPS, MOST_FPS, animation
 
 FORMATS = {".webp": "WEBP", ".gif": "GIF"}
@@ -34,7 +36,7 @@ def write_film(
         Where it was written.
 
     Raises:
-        RunError: the run has no frames, or the file cannot be written or has another suffix.
+        RunError: the run has no frames, or the file cannot be written, has another suffix, or is a run's own.
         ConceptError: the run has no map of a concept, or too many maps for one sheet.
     """
     path = run.path / "film.webp" if out is None else Path(out)
@@ -42,6 +44,7 @@ def write_film(
         raise RunError(f"{path} must end in {' or '.join(FORMATS)}.")
     if not LEAST_FPS <= fps <= MOST_FPS:
         raise RunError(f"fps is {fps:g}; it must be {LEAST_FPS:g} to {MOST_FPS:g} frames per second.")
+    refuse_own_file(path)
     maps = _chosen_maps(run, concepts)
     films = [(one, frames) for one in maps if (frames := run.frames(one))]
     if not films:
@@ -53,6 +56,8 @@ def write_film(
         raise ConceptError(
             f"{len(films)} maps are too many for one film: name up to {SHEET_SIDES[-1][0]} of its concepts."
         )
+    if len(films) < len(maps):
+        warn(f"{len(maps) - len(films)} of {count(len(maps), 'map')} have no frames, and the film leaves them out.")
     sheets = _sheets([frames for _, frames in films], captions([one for one, _ in films]))
     write_bytes(path, animation(sheets, FORMATS[path.suffix.lower()], fps=fps))
     return path

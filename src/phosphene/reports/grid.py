@@ -12,6 +12,7 @@ from phosphene.formats import count
 from phosphene.image_files import encode, to_data_url
 from phosphene.reports.html import environment
 from phosphene.runs.atomic import write_bytes
+from phosphene.runs.facts import refuse_own_file
 
 
 class Grid:
@@ -53,12 +54,13 @@ class Grid:
         The captions of an ``.svg`` file are text, the other files hold pixels alone.
 
         Raises:
-            RunError: the name has another ending, or the file cannot be written.
+            RunError: the name has another ending, or the file cannot be written, or is a run's own.
         """
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix not in (".png", ".pdf", ".svg"):
             raise RunError(f"{path} must end in .png, .pdf or .svg.")
+        refuse_own_file(path)
         if suffix == ".svg":
             write_bytes(path, self._svg().encode())
         else:

@@ -22,6 +22,7 @@ from phosphene.reports.scores import score_section
 from phosphene.reports.site_runs import SiteClass, SiteRun, classes_of, image_name, map_folders, model_pages, read_runs
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
+from phosphene.runs.facts import refuse_own_file
 from phosphene.runs.folders import whole_folder
 
 THUMBNAIL_SIDE = 160
@@ -52,6 +53,7 @@ def write_site(
     """
     if not runs:
         raise RunError("a site needs at least one run.")
+    refuse_own_file(out)
     with whole_folder(out, CONTENT, "a site") as folder:
         site_runs = read_runs(runs)
         classes = classes_of(site_runs)

@@ -15,6 +15,7 @@ from phosphene.errors import RunError
 from phosphene.input_space import InputSpace
 from phosphene.labels import first_synonym
 from phosphene.recipe import Recipe
+from phosphene.runs.atomic import writing
 from phosphene.samples.pool import SamplePool
 from phosphene.textfile import nearby
 from phosphene.two_tower import PromptClassifier
@@ -22,6 +23,11 @@ from phosphene.version import __version__
 
 MOST_BYTES = 100  # of each part of a name; file systems take 255 in all
 UNIT = {"layer?": str, "channel?": int, "file?": str, "direction?": str, "output?": str, "low?": bool}
+# what commands on a run write into its directory, and what is in its folders: other output goes elsewhere
+OWN_NAMES = {
+    *("run.json", "scores.json", "readings.json", "checks.json", "scan.json", "scan.sarif", "failures.json"),
+    *("report.html", "sheet.png", "maps", "scan", "scans", "live", ".checkpoints", ".lock", ".lock.json"),
+}
 # of a concept beyond one class, in the rows of run.json and in map.json
 SIDES = {"up?": {"*": str}, "against?": {"*": str}, "groups?": {"*": [int]}, "unit?": UNIT}
 # what readers of run.json rely on
@@ -177,6 +183,19 @@ def directory_name(*names: str) -> str:
     """
     short = (re.sub(r"[^\w.-]+", "-", name).encode()[:MOST_BYTES] for name in names)
     return "-".join(name.decode(errors="ignore") for name in short).lstrip(".-")
+
+
+def refuse_own_file(path: Path) -> None:
+    """Raise RunError if ``path`` is that of a file or folder that belongs to a run directory, written already or not.
+
+    Raises:
+        RunError: it is, or it is no path.
+    """
+    with writing(path):
+        place = path.resolve()
+        for run in place.parents:
+            if place.relative_to(run).parts[0] in OWN_NAMES and (run / "run.json").is_file():
+                raise RunError(f"{path} is among the files of the run {run} itself: choose another path.")
 
 
 def runs_nearby(path: Path) -> str:

@@ -15,6 +15,7 @@ from phosphene.formats import count
 from phosphene.reports import write_report
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
+from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.live import remove_ended_signs
 from phosphene.runs.lock import hold
 from phosphene.samples import MEMORY
@@ -177,6 +178,7 @@ def execute(
             one.run.check(one.facts, labels)
             stack.enter_context(hold(one.run.path, wait=LOCK_SECONDS))
             _warn_of_another_way(one)
+            _warn_of_missing_frames(one)
             one.run.begin(one.facts, ((job, job.concept(labels).label) for job in one.jobs), labels)
         queue = GroupQueue(plan_list, executor, on_progress, on_map)
         try:
@@ -197,18 +199,36 @@ def execute(
 
 
 def _warn_of_another_way(plan: MapPlan) -> None:
-    """Warn if the run's further maps will be made by another version, on another kind of device, or in another precision.
+    """Warn if the run's maps were made by another version, on another kind of device, or in another precision than asked for.
 
-    ``run.json`` says how the first ones were made.
+    ``run.json`` says how the first ones were made. If all are finished, only a precision that was chosen is of interest.
     """
-    if not plan.run.listing() or not plan.missing_count:
+    if not plan.run.listing():
         return
-    facts = plan.run.facts()
+    facts, missing = plan.run.facts(), plan.missing_count
     was, now = (way_of_computing(one["device"], one.get("precision", "")) for one in (facts, plan.facts))
-    if was and was != now:
+    if was and was != now and missing:
         line = f"{plan.run.path} was made on {was}, and further maps are made on {now}: device and precision choose."
         warn(line)
+    elif was and was != now and plan.precision != "auto":
+        warn(
+            f"the maps of {plan.run.path} were made on {was} and stay so: choose another directory for {now} (--out, or out= in Python)."
+        )
     version = facts["versions"]["phosphene"]
-    if version != __version__:
+    if version != __version__ and missing:
         line = f"{plan.run.path} was made by phosphene {version}, and further maps are made by {__version__}."
         warn(line)
+
+
+def _warn_of_missing_frames(plan: MapPlan) -> None:
+    """Warn if frames are asked for of maps that were finished without them."""
+    if not plan.frames or not plan.run.listing():
+        return
+    finished = plan.run.finished_folders()
+    folders = [finished[place] for job in plan.jobs if (place := (job.index, job.seed)) in finished]
+    bare = sum(not (folder / FRAMES).exists() for folder in folders)
+    if bare:
+        was = "map was" if bare == 1 else "maps were"
+        warn(
+            f"{bare:,} {was} made without frames in {plan.run.path}: make them anew in another directory (--out, or out= in Python)."
+        )
