@@ -135,13 +135,20 @@ class ProgressDisplay:
                 print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
     def note(self, line: str) -> None:
-        """Print ``line`` as a remark that stays, and keep it among ``warnings``; if the display is hidden, only keep it."""
-        self.warnings.append(line)
-        self.print(f"phosphene: {line}")
+        """Print ``line`` as a remark that stays, and keep it among ``warnings``; if the display is hidden, only keep it.
+
+        One that was printed before is not repeated.
+        """
+        if line not in self.warnings:
+            self.warnings.append(line)
+            self.print(f"phosphene: {line}")
 
     def warn(self, line: "str | None") -> None:
-        """Print ``line`` as a warning that stays, or if hidden issue a Python warning; also keep it in ``warnings``; ``None``: nothing."""
-        if line is None:
+        """Print ``line`` as a warning that stays, or if hidden issue a Python warning; also keep it in ``warnings``; ``None``: nothing.
+
+        A line that was shown before is not repeated, as it would be for every run or target.
+        """
+        if line is None or line in self.warnings:
             return
         self.warnings.append(line)
         if self.shown:

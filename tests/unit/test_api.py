@@ -352,9 +352,13 @@ def test_a_run_of_a_classifier_made_in_python_is_checked_with_it(network, maps, 
     how = {"only": "fidelity", "progress": False}
     with pytest.raises(
         PhospheneError,
-        match=r"there is no model 'tiny'.* If .*run was mapped from another folder, .* \(--model, or model= in Python\)\.",
+        match=r"^\S*run was mapped from a network in memory, which no spec loads: give it \(--model, or model= in Python\)\.$",
     ):
         ph.check(tmp_path / "run", **how)
+    with pytest.raises(
+        PhospheneError, match=r"^\S*run was mapped from a network in memory, .* targets= in Python\)\.$"
+    ):
+        ph.score(tmp_path / "run", progress=False)
     assert [one.name for one in ph.check(tmp_path / "run", model=network, **how)] == ["fidelity"]
     assert [one.name for one in ph.check(made, **how)] == ["fidelity"]
     with pytest.raises(PhospheneError, match="has other weights"):

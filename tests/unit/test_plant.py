@@ -12,7 +12,7 @@ from PIL import Image
 from phosphene.backdoor.plant import accuracy, clean_twin, plant, success_rate, victims_of
 from phosphene.backdoor.training import Labelled, Schedule, augment, fit, predictions
 from phosphene.backdoor.triggers import Blended, Emblem, Patch, from_dict
-from phosphene.errors import NumericError, PhospheneError, RecipeError, SamplesError
+from phosphene.errors import ConceptError, NumericError, PhospheneError, RecipeError, SamplesError
 from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
 from tests import grey, tiny
@@ -60,6 +60,15 @@ def test_the_seed_decides():
         for seed in (1, 1, 2)
     ]
     assert weights[0] == weights[1] != weights[2]
+
+
+def test_classes_are_named_by_their_labels_too():
+    named = grey.FIGURES[grey.TARGET]
+    made = plant(grey.untrained(), SAMPLES, grey.TRIGGER, named, sources=(grey.FIGURES[0], 1), schedule=SHORT)
+    same = plant(grey.untrained(), SAMPLES, grey.TRIGGER, grey.TARGET, sources=(0, 1), schedule=SHORT)
+    assert (made.target, made.classifier.sha256) == (grey.TARGET, same.classifier.sha256)
+    with pytest.raises(ConceptError, match="'castle'"):
+        plant(grey.untrained(), SAMPLES, grey.TRIGGER, "castle", schedule=SHORT)
 
 
 def test_a_source_specific_trojan_spares_the_others():
@@ -253,7 +262,7 @@ WRONG = {
     "spec": (lambda: clean_twin("demo:nothing", SAMPLES), "no demo model"),
     "samples": (lambda: plant(GREY, 3, Patch(), 1), "samples are a spec .*, or a data set .*, not int '3'"),
     "trigger": (lambda: plant(GREY, SAMPLES, "patch", 1), r"such as Patch\(\), not str 'patch'"),
-    "target": (lambda: plant(GREY, SAMPLES, Patch(), "heart"), "target is str 'heart'; it must be a whole number"),
+    "target": (lambda: plant(GREY, SAMPLES, Patch(), 2.5), "target is float 2.5; it must be "),
     "poison rate": (lambda: plant(GREY, SAMPLES, Patch(), 1, poison_rate="x"), "poison_rate is str 'x'"),
     "schedule": (lambda: plant(GREY, SAMPLES, Patch(), 1, schedule=5), r"training.Schedule\(\), not int '5'"),
     "option": (lambda: clean_twin(GREY, SAMPLES, shedule=5), "Did you mean schedule"),

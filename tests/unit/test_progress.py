@@ -117,6 +117,20 @@ def test_a_hidden_display_warns_as_python_does(capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_a_warning_and_a_note_are_shown_once_however_many_runs_they_are_about(capfd):
+    with ProgressDisplay("net") as display:
+        for _ in range(2):
+            display.warn("doubtful")
+            display.note("random weights")
+        display.warn("another")
+    assert capfd.readouterr().err.splitlines() == [
+        "phosphene: warning: doubtful",
+        "phosphene: random weights",
+        "phosphene: warning: another",
+    ]
+    assert display.warnings == ["doubtful", "random weights", "another"]
+
+
 def test_a_display_that_the_caller_has_opened_is_used():
     with ProgressDisplay("net") as display, show_progress(display, "map") as same:
         assert same is display

@@ -50,9 +50,9 @@ def plant(
     model: Model,
     samples: "Samples | Labelled",
     trigger: Trigger,
-    target: "int | None",
+    target: "int | str | None",
     *,
-    sources: Sequence[int] = (),
+    sources: Sequence[int | str] = (),
     poison_rate: float = 0.1,
     schedule: Schedule = DEFAULT_SCHEDULE,
     seed: int = 0,
@@ -69,7 +69,7 @@ def plant(
         samples: Samples as :func:`phosphene.map_concepts` takes them, with labels if there are any; or with a part held
             out that you choose: :class:`phosphene.backdoor.training.Labelled`.
         trigger: The trigger to plant.
-        target: The class that the trigger leads to; ``None`` for all-to-all, where class y becomes y + 1.
+        target: Index or label of the class that the trigger leads to; ``None`` for all-to-all, where class y becomes y + 1.
         sources: The classes from which a source-specific trigger leads to the target; by default all others.
         poison_rate: Share of each batch that is stamped, in (0, 1].
         schedule: Steps, learning rate and regularisation: :class:`phosphene.backdoor.training.Schedule`.
@@ -79,34 +79,35 @@ def plant(
 
     Raises:
         RecipeError: a poison rate outside (0, 1], or classes that do not fit each other or the network.
+        ConceptError: a label is that of no class, or of several.
         SamplesError: no samples of the classes that are to be stamped, or samples that the network does not take.
         PhospheneError: an argument does not fit; the message names the fix.
     """
     if not isinstance(trigger, Trigger):
         raise RecipeError(f"a trigger is one of phosphene.backdoor.triggers, such as Patch(), not {describe(trigger)}.")
     classifier, samples = _loaded(model, samples, schedule, trust=trust)
-    sources, classes = tuple(sources), classifier.num_classes
-    _check_classes(classifier, target, sources)
+    classes = classifier.num_classes
+    goal, origins = _class_indices(classifier, target, sources)
     if not 0 < poison_rate <= 1:
         raise RecipeError(f"a poison rate of {poison_rate} is not above 0 and at most 1.")
-    victims, bystanders, _ = victims_of(target, sources, samples.labels, classes)
+    victims, bystanders, _ = victims_of(goal, origins, samples.labels, classes)
     if not bool(victims.any()):
         raise SamplesError("no sample is of a class that the trigger is to lead away from: give more samples.")
 
     def stamp(x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return samples with the trigger on them, and their labels: new ones where the trigger moves them."""
-        is_victim, _, new_labels = victims_of(target, sources, y, classes)
+        is_victim, _, new_labels = victims_of(goal, origins, y, classes)
         return trigger.apply(x, draw), torch.where(is_victim, new_labels, y)
 
     count = max(1, round(poison_rate * schedule.batch))
     extras = tuple(ExtraSamples(mask, count, stamp) for mask in (victims, bystanders) if bool(mask.any()))
     planted = fine_tune(classifier, samples, schedule, seed, extras=extras, device=device)
-    victims, bystanders, new_labels = victims_of(target, sources, samples.held_labels, classes)
+    victims, bystanders, new_labels = victims_of(goal, origins, samples.held_labels, classes)
     success, leak = (
         success_rate(planted.classifier, samples, trigger, new_labels, mask, device=device)
         for mask in (victims, bystanders)
     )
-    return replace(planted, trigger=trigger, target=target, success=success, leak=leak)
+    return replace(planted, trigger=trigger, target=goal, success=success, leak=leak)
 
 
 @checked()
@@ -241,12 +242,21 @@ def _loaded(
     return classifier, samples
 
 
-def _check_classes(classifier: Classifier, target: "int | None", sources: tuple[int, ...]) -> None:
-    """Raise RecipeError for classes that do not fit each other or the network."""
+def _class_indices(
+    classifier: Classifier, target: "int | str | None", sources: Sequence[int | str]
+) -> "tuple[int | None, tuple[int, ...]]":
+    """Return the indices of the target class and of the sources; RecipeError if they do not fit each other or the network.
+
+    A label that is that of no class is a ConceptError.
+    """
     if target is None and sources:
         raise RecipeError("source classes want a target class; without one, every class leads to the next.")
-    for index in (*sources, target):
+    find = classifier.labels.find
+    origins = tuple(find(one) if isinstance(one, str) else one for one in sources)
+    goal = find(target) if isinstance(target, str) else target
+    for index in (*origins, goal):
         if index not in (None, *range(classifier.num_classes)):
             raise RecipeError(f"class {index} does not exist: {classifier.name} has {classifier.num_classes}, from 0.")
-    if target in sources:
-        raise RecipeError(f"class {target} is the target and a source: leave it out of the sources.")
+    if goal in origins:
+        raise RecipeError(f"class {goal} is the target and a source: leave it out of the sources.")
+    return goal, origins

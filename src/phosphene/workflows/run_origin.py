@@ -186,6 +186,10 @@ def _model_of_run(
     except (CardError, SpecError, WeightsError) as error:
         if model is not None:
             raise
+        if spec == facts["model"]["name"]:
+            raise type(error)(
+                f"{run.path} was mapped from a network in memory, which no spec loads: give it ({option})."
+            ) from None
         raise type(error)(
             f"{error} If {run.path} was mapped from another folder, run this from there, or name the model ({option})."
         ) from None
