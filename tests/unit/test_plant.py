@@ -262,7 +262,7 @@ WRONG = {
     "spec": (lambda: clean_twin("demo:nothing", SAMPLES), "no demo model"),
     "samples": (lambda: plant(GREY, 3, Patch(), 1), "samples are a spec .*, or a data set .*, not int '3'"),
     "trigger": (lambda: plant(GREY, SAMPLES, "patch", 1), r"such as Patch\(\), not str 'patch'"),
-    "target": (lambda: plant(GREY, SAMPLES, Patch(), 2.5), "target is float 2.5; it must be "),
+    "target": (lambda: plant(GREY, SAMPLES, Patch(), 2.5), "target is float '2.5'; it must be a whole number or text"),
     "poison rate": (lambda: plant(GREY, SAMPLES, Patch(), 1, poison_rate="x"), "poison_rate is str 'x'"),
     "schedule": (lambda: plant(GREY, SAMPLES, Patch(), 1, schedule=5), r"training.Schedule\(\), not int '5'"),
     "option": (lambda: clean_twin(GREY, SAMPLES, shedule=5), "Did you mean schedule"),
