@@ -3,13 +3,14 @@
 - ten: every network of the zoo as source and as target, ten concepts, 2 seeds (half an hour on 2 cores)
 - plain: the same without natural statistics of the features (half an hour)
 - mirrored: the same of EfficientNet-Lite0 and SqueezeNet, also with `view_mirror` (10 minutes)
+- centred: by three of the networks, with `centre` 0.7 (half an hour)
 - hundred-squeezenet: the hundred classes of `benchmarks.maps.vivid`, 1 seed, source SqueezeNet (40 minutes)
 - hundred-lite: the same, source EfficientNet-Lite0 (20 minutes)
 - hundred-plain: the same of both, without natural statistics (an hour)
 
 The recipe is `vivid`, the samples are photographs. Maps go to run directories below runs/, so that a stopped benchmark
 continues where it was. Prints the tables; those of all sources are also written to benchmarks/results/families-CASE.json,
-their maps to docs/figures/, and the tables to docs/results.md.
+their maps to docs/figures/, and the tables to docs/results.md (that of `centred` to docs/ablations.md).
 """
 
 import argparse
@@ -46,6 +47,7 @@ CASES: dict[str, tuple[tuple[str, ...], int, dict[str, Any]]] = {
     "ten": (FAMILIES, 2, {}),
     "plain": (FAMILIES, 2, PLAIN),
     "mirrored": (OTHERS, 2, PLAIN | {"view_mirror": True}),
+    "centred": (("mobilenet_v1_050", *OTHERS), 2, {"centre": 0.7}),
     "hundred-squeezenet": (("squeezenet",), 1, {}),
     "hundred-lite": (("efficientnet_lite0",), 1, {}),
     "hundred-plain": (OTHERS, 1, PLAIN),
@@ -94,7 +96,8 @@ def main() -> None:
         print(f"{case}:\n\n{text}\n", flush=True)
         if len(sources) == len(CASES[case][0]):
             write_result(f"families-{case}", {"recipe": resolve("vivid", CASES[case][2]).to_dict(), "scores": rows})
-            write_section(DOCS / "results.md", f"families-{case}", text)
+            page = "ablations.md" if case == "centred" else "results.md"
+            write_section(DOCS / page, f"families-{case}", text)
             if case in ("ten", "plain"):
                 write_section(DOCS / "results.md", "families-difference", difference())
     print(hardware())
