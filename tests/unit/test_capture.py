@@ -5,12 +5,15 @@ fault that a recording may have.
 """
 
 import contextlib
+import gc
 import warnings
+import weakref
 
 import pytest
 import torch
 
 from phosphene.concept_map import Job
+from phosphene.concepts import Concept
 from phosphene.engine import Engine
 from phosphene.engine.capture import EAGER_CALLS, CapturedSteps
 from phosphene.engine.device import tf32_convolutions
@@ -19,10 +22,12 @@ from phosphene.mapper import MapOptimization, map_jobs
 from phosphene.mapper.draws import draw_ahead
 from phosphene.mapper.views import draw_views
 from phosphene.recipe import Recipe, resolve
+from phosphene.units import Unit
 from tests import hand
 from tests.twice import assert_same_map
 
 JOBS = [Job(0), Job(2, seed=5), Job(1)]
+UNITS = [Job.of(Concept.of_unit(Unit("stem", channel))) for channel in range(3)]
 RECIPES = {
     "vivid": resolve("vivid", {"steps": 9}),  # a weight is measured at four of them, which are another step
     "plain": resolve("vivid", {"steps": 15, "statistics": 0.0}),
@@ -145,6 +150,49 @@ def test_one_recording_is_not_used_for_another_recipe(network, pool):
         map_jobs(one, pool, JOBS[:1], recipe)
         (found,) = map_jobs(one, pool, JOBS[:1], other)
     assert_same_map(found, expected)
+
+
+@pytest.fixture
+def without_cycle_search():
+    """Python frees what nothing refers to, and does not search for cycles meanwhile."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_cycle_search")
+def test_recordings_are_freed_when_the_engine_closes_and_those_of_units_with_their_group(network, pool):
+    """Each holds a copy of all activations in the memory of a GPU."""
+    recordings, recipe = weakref.WeakSet(), RECIPES["plain"]
+
+    def record(step, inputs):
+        replay = replaying({})(step, inputs)
+        recordings.add(replay)
+        return replay
+
+    with Engine(network, device="cpu") as one:
+        one._captured = CapturedSteps("shapes", record)
+        map_jobs(one, pool, JOBS[:1], recipe)
+        assert len(recordings) == 1
+        for job in UNITS:
+            map_jobs(one, pool, [job], recipe)
+            assert len(recordings) == 2, "that of the class and that of the last unit"
+    assert not recordings
+
+
+def test_that_units_cannot_be_replayed_is_found_out_once(network, pool):
+    tried = []
+
+    def record(step, inputs):
+        tried.append(step)
+        return refuses(step, inputs)
+
+    with Engine(network, device="cpu") as one:
+        one._captured = CapturedSteps("shapes", record)
+        with pytest.warns(SpeedWarning, match="cannot be replayed") as lines:
+            _ = [map_jobs(one, pool, [job], RECIPES["plain"]) for job in [*UNITS, JOBS[0]]]
+    assert len(lines) == len(tried) == 1
 
 
 # --- randomness ahead of the steps

@@ -1,7 +1,9 @@
 """The engine computes the right gradients, and leaves the network as it was."""
 
+import gc
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
@@ -14,6 +16,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.engine.device import pick_precision, single_precision
+from phosphene.engine.memory import halving_micro_batch
 from phosphene.engine.modules import channels_first, forward_hooks, has_depthwise
 from phosphene.errors import CardError, DeviceError, NumericError, PhospheneError, RecipeError
 from phosphene.mapper import map_jobs
@@ -350,6 +353,26 @@ def test_what_does_not_fit_is_halved_and_computed_all_the_same(error: RuntimeErr
         with pytest.raises(DeviceError, match="no memory for one image") as refusal:
             engine.logits(torch.rand(1, 3, 12, 12))
         assert str(error) in str(refusal.value)  # which may say that something else is wrong
+
+
+def test_where_memory_runs_out_python_frees_what_only_refers_to_itself() -> None:
+    cycle = nn.Identity()
+    cycle.own = [cycle]  # type: ignore[assignment]
+    found, seen = weakref.ref(cycle), []
+    del cycle
+
+    def run() -> None:
+        seen.append(found() is None)
+        if not seen[-1]:
+            raise torch.cuda.OutOfMemoryError
+
+    gc.disable()
+    try:
+        with Engine(classifier(), device="cpu", micro_batch=4) as engine:
+            halving_micro_batch(engine, run)
+    finally:
+        gc.enable()
+    assert seen == [False, True]
 
 
 def test_gradients_that_the_caller_left_in_the_network_are_kept() -> None:

@@ -9,7 +9,7 @@ never wrong.
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ ROUNDING = {torch.float64: 1e-6, torch.float32: 0.02}
 class CapturedSteps:
     """Cache of an engine open on a GPU: ``get(step, key)`` returns the CapturedStep of a key, which is replayed as one CUDA graph.
 
+    The engine shares it with those that it makes to read units (``Engine.with_units``).
+
     Args:
         name: The network's name, for the warning.
         record: Makes, from a step and example inputs, a function that repeats the step for other inputs.
@@ -39,19 +41,26 @@ class CapturedSteps:
 
     def __init__(self, name: str, record: Recorder) -> None:
         self.name, self.record = name, record
-        self.steps: dict[Hashable, CapturedStep] = {}
+        self.steps: dict[tuple[Hashable, ...], CapturedStep] = {}
         self.failed = False
 
-    def get(self, step: TensorFunction, key: Hashable) -> "CapturedStep":
+    def get(self, step: TensorFunction, key: tuple[Hashable, ...]) -> "CapturedStep":
         """Return the CapturedStep stored under ``key``; if there is none yet, make one of the function ``step`` and store it."""
         return self.steps.setdefault(key, CapturedStep(step, self))
+
+    def drop(self, kept: Hashable = None) -> None:
+        """Drop all steps except those whose key begins with ``kept``, and free the memory of their recordings at once.
+
+        Steps, engines and this cache refer to each other: without this, they would live until Python searches for cycles.
+        """
+        for key in [one for one in self.steps if one[0] is not kept]:
+            self.steps.pop(key).forget()
 
     def give_up(self, why: str) -> None:
         """Drop all recordings, compute all further calls as usual, and issue a SpeedWarning that says ``why``."""
         self.failed = True
         for step in self.steps.values():
-            step.recordings.clear()
-            step.proved.clear()
+            step.forget()
         line = f"{self.name} cannot be replayed as a CUDA graph ({why}): its maps are right, and take longer."
         warn(line, SpeedWarning)
 
@@ -82,6 +91,11 @@ class CapturedStep:
                 self.network.give_up(first_line(error))
         return outputs
 
+    def forget(self) -> None:
+        """Drop the recordings of all shapes."""
+        self.recordings.clear()
+        self.proved.clear()
+
     def _prove(self, shape: Hashable, inputs: Inputs, expected: Sequence[Tensor]) -> None:
         """Replay a shape's recording; allow it if it gives ``expected``, the true outputs, else give up all recordings."""
         for output, expected_output in zip(self.recordings[shape](*inputs), expected, strict=True):
@@ -101,7 +115,8 @@ class CudaGraphs:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.stream: torch.cuda.Stream | None = None
-        self.pool: Any = None  # memory of the first recording, which the others share
+        # Weak, because torch refuses to record into the memory of graphs that are all gone.
+        self.graphs: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
 
     def __call__(self, step: TensorFunction, inputs: Inputs) -> TensorFunction:
         """Record ``step`` as a CUDA graph for inputs of these shapes; return a function that replays it for others.
@@ -114,14 +129,14 @@ class CudaGraphs:
         with torch.cuda.device(self.device):
             self.stream = self.stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self.stream.wait_stream(torch.cuda.current_stream())
-            graph = torch.cuda.CUDAGraph()
+            graph, pool = torch.cuda.CUDAGraph(), next((one.pool() for one in self.graphs), None)
             with torch.cuda.stream(self.stream):  # outermost: a recording that fails leaves its stream set
                 with waiting_forbidden():  # a rehearsal, because a recording that fails half-way is hard to clean up
                     step(*static_inputs)
-                with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
+                with torch.cuda.graph(graph, pool=pool, stream=self.stream, capture_error_mode="thread_local"):
                     outputs = step(*static_inputs)
             torch.cuda.current_stream().wait_stream(self.stream)
-        self.pool = self.pool or graph.pool()
+        self.graphs.add(graph)
 
         def replay(*inputs: "Tensor | None") -> tuple[Tensor, ...]:
             """Copy inputs into those of the recording, replay the graph, and return copies of its outputs."""

@@ -107,8 +107,9 @@ class Engine:
 
     def _close(self) -> None:
         """Mark the engine as closed; drop captured steps, cached logits and activations, and the chosen forward pass."""
-        self._opened = self._captured = None
-        self._channels_first = False
+        if self._captured is not None:
+            self._captured.drop()
+        self._opened, self._captured, self._channels_first = None, None, False
         self.forwards = Forwards(self)
         self._measured.clear()
 
@@ -120,7 +121,7 @@ class Engine:
             key: All that it depends on beside its inputs, its own code and this engine: of the same key, the first is used.
         """
         step = without_autocast(self.device)(step)
-        return step if self._captured is None else self._captured.get(step, (step.__qualname__, *key))
+        return step if self._captured is None else self._captured.get(step, (self, step.__qualname__, *key))
 
     def mean_gradients(
         self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy", prior: "Prior | None" = None
@@ -223,11 +224,11 @@ class Engine:
         """Return an open engine with a logit more per unit: (activation - 99th percentile) / std, both of the first 512 ``samples``."""
         classifier = UnitClassifier(self, units, samples, alone=alone)
         # Made anew, so that only what is named is shared; not compiled, as torch keeps what it compiled whatever the hooks.
-        view = Engine(
-            classifier, device=str(self.device), precision=self.precision, micro_batch=self.micro_batch, compile="off"
-        )
-        steps = self._captured and CapturedSteps(classifier.name, self._captured.record)
-        vars(view).update(_opened=self._opened, _channels_first=self._channels_first, _captured=steps)
+        device, size = str(self.device), self.micro_batch
+        view = Engine(classifier, device=device, precision=self.precision, micro_batch=size, compile="off")
+        if self._captured is not None:
+            self._captured.drop(kept=self)  # those of other units, whose maps are finished
+        vars(view).update(_opened=self._opened, _channels_first=self._channels_first, _captured=self._captured)
         return view
 
     def activations_of_samples(self, samples: Tensor, layer: str) -> Tensor:
@@ -247,8 +248,7 @@ class Engine:
 
     def spatial_layer(self, name: str = "") -> str:
         """Return the name of the last module that gives feature maps or tokens, or of the module ``name`` if it does; else RecipeError."""
-        grey = torch.full((1, *self.classifier.input.shape), 0.5)
-        size = self.classifier.input.size
+        grey, size = torch.full((1, *self.classifier.input.shape), 0.5), self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
     def differentiate(

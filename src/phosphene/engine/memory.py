@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+import gc
 import re
 import sys
 from collections.abc import Callable
@@ -73,6 +74,7 @@ def halving_micro_batch(engine: "Engine", run: Callable[[], Result]) -> Result:
                     f"{device} has no memory for one image of {name}{cause}: try the device cpu."
                 ) from None
         engine.micro_batch = max(1, engine.micro_batch // 2)  # out here, where the error no longer keeps tensors
+        gc.collect()  # tensors in cycles, as of engines that are closed
         torch.cuda.empty_cache()
 
 
