@@ -100,6 +100,19 @@ def test_a_network_that_is_read_is_compiled_once_to_be_timed() -> None:
         assert facts["precision"] == "fp32"
 
 
+@pytest.mark.slow
+def test_a_network_is_compiled_once_although_it_has_not_run_in_this_type_before() -> None:
+    from torch._dynamo.utils import counters
+
+    network, images, classes = classifier(6), torch.rand(4, 3, 12, 12), torch.tensor([0, 1, 2, 3])
+    assert network.num_classes == 5  # found in single precision
+    with Engine(network, device="cpu", precision="fp64", compile="on") as engine:
+        counters.clear()
+        for _ in range(3):
+            engine.gradients(images, classes)
+        assert counters["stats"]["unique_graphs"] == 1
+
+
 def test_without_a_compiler_one_line_says_so() -> None:
     from torch._inductor import config
 

@@ -148,6 +148,9 @@ def compiled(engine: "Engine", forward: Forward) -> Forward:
         torch.compiler.reset()
         engine.forwards.anew = False
     _ = engine.classifier.output  # found by running the network, which is not to be compiled
+    # The first call makes constants, and a network that was compiled with it is compiled again at the second.
+    space = engine.classifier.input
+    space.normalise(torch.zeros(1, *space.shape, device=engine.device, dtype=engine.dtype))
     fast = torch.compile(forward, dynamic=False)
     seen: set[torch.Size] = set()
 
