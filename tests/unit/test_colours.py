@@ -29,6 +29,16 @@ def test_the_covariance_of_a_pool_is_that_of_its_pixels():
     torch.testing.assert_close(pool.colour_covariance, torch.cov(values, correction=0))
 
 
+def test_the_covariance_is_measured_once_wherever_the_pool_moves():
+    pool = grey_pictures()
+    known = pool.colour_covariance, pool.sha256
+    moved = pool.to("meta")  # where pixels have no values, so that nothing can be measured
+    assert moved.pixels.is_meta
+    assert moved.held_out.is_meta
+    assert (moved.colour_covariance, moved.sha256) == known
+    assert not pool.pixels.is_meta
+
+
 def test_synthetic_samples_have_a_fixed_covariance():
     covariance = load_samples("synthetic:mixed", (3, 16, 16)).colour_covariance
     assert covariance.diagonal().tolist() == pytest.approx([1.0] * 3)

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -86,7 +87,9 @@ class SamplePool:
 
     def to(self, device: "torch.device | str") -> "SamplePool":
         """Return a copy of the pool whose pixels, held-out ones too, are on a torch device."""
-        return replace(self, pixels=self.pixels.to(device), held_out=self.held_out.to(device))
+        moved = copy(self)  # with the hash and the covariance, if they are known
+        vars(moved).update(pixels=self.pixels.to(device), held_out=self.held_out.to(device))
+        return moved
 
     def draw_rows(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
         """Draw ``count`` samples per map from the map's own generator; return their positions in ``pixels``.
