@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 import torch
 from PIL import Image
 from safetensors.torch import save
@@ -179,6 +178,8 @@ def write_copy(folder: Path, classifier: Classifier, name: str, factory: str, la
         factory: As in a card, relative to the folder: ``../file.py:function``.
         labels: The file of labels, relative to the folder.
     """
+    import tomli_w  # noqa: PLC0415  (writing is rare)
+
     state = {
         key: (value.detach().half() if value.is_floating_point() else value).contiguous()
         for key, value in classifier.module.state_dict().items()

@@ -125,6 +125,11 @@ def test_using_the_package_loads_no_optional_library():
     assert not found & {"torchvision", "timm", "ray", "pyarrow", "fastapi", "matplotlib", "click"}
 
 
+def test_what_only_writes_toml_is_not_loaded_to_read():
+    code = f"sys.path.insert(0, {str(ROOT)!r})\nimport phosphene as ph, benchmarks.common\nph.load('demo:shapes')"
+    assert "tomli_w" not in loaded(code)
+
+
 def test_no_stored_result_names_a_folder_of_the_machine_that_made_it():
     results = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
     assert results

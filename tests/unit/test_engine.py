@@ -407,6 +407,25 @@ def test_a_network_that_casts_its_input_itself_is_named() -> None:
         assert engine.logits(torch.rand(1, 3, 12, 12)).dtype == torch.float64
 
 
+def test_a_network_whose_tensors_do_not_follow_it_is_named() -> None:
+    class Shifted(nn.Sequential):
+        shift = torch.zeros(12)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x + self.shift)
+
+    one = Classifier(Shifted(*network()), size=12, name="shifted")
+    assert one.num_classes == 5
+    one.module.shift = torch.zeros(12, device="meta")
+    with (
+        Engine(one, device="cpu") as engine,
+        pytest.raises(
+            CardError, match=r"shifted has .* not on cpu \(.*\): register them as buffers, or use --device cuda"
+        ),
+    ):
+        engine.logits(torch.rand(1, 3, 12, 12))
+
+
 def test_an_engine_is_opened_once_and_the_network_restored() -> None:
     one = classifier()
     before = state(one.module)

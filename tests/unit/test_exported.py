@@ -10,6 +10,7 @@ from torch import nn
 
 import phosphene as ph
 from phosphene.engine import Engine
+from phosphene.engine.modules import frozen, refuse_mixture
 from phosphene.errors import CardError, TrustError
 from phosphene.sources.exported import FixedBatch
 from tests import tiny
@@ -221,3 +222,55 @@ def test_a_file_needs_a_card_beside_it(tmp_path, suffix):
     (tmp_path / "net.toml").write_text("[input]\nsize = [9, 9]\n", encoding="utf-8")  # what else could it be about
     with pytest.raises((CardError, TrustError), match=rf"net{suffix}"):
         ph.load(tmp_path / f"net{suffix}")
+
+
+class WithTensors(nn.Module):
+    """Adds a constant, and tensors that are created on the pixels' device, before the tiny network."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = tiny.network()
+
+    def forward(self, pixels):
+        shift = torch.tensor([0.1, 0.2, 0.3]).to(pixels.device)
+        columns = torch.arange(pixels.shape[-1], device=pixels.device) / 100
+        return self.network(pixels + shift.view(1, 3, 1, 1) + columns)
+
+
+def devices(module):
+    """The devices of a program's plain tensors, and those that its graphs name, each as where -> type of device."""
+    found = {}
+    for path, part in module.named_modules():
+        tensors = {name: one for name, one in vars(part).items() if isinstance(one, torch.Tensor)}
+        found |= {f"{path}.{name}": one.device.type for name, one in tensors.items()}
+        for node in getattr(part, "graph", torch.fx.Graph()).nodes:
+            if "device" in node.kwargs:
+                found[f"{path}.{node}"] = node.kwargs["device"].type
+    return found
+
+
+def test_a_program_follows_its_pixels_to_another_device(tmp_path):
+    found = ph.load(export(tmp_path / "a.pt2", None, WithTensors()), trust=True)
+    pixels = torch.rand((3, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    before = found.logits(pixels)
+    torch.testing.assert_close(before, WithTensors().eval()((pixels - 0.5) / 0.25))
+    places = devices(found.module)
+    assert {"lifted_tensor" in one for one in places} == {True, False}
+    assert set(places.values()) == {"cpu"}
+    for way in (found.module, torch.compile(found.module, backend="eager")):  # which runs the code of its graphs
+        with frozen(found.module, torch.device("meta"), torch.float32):
+            assert way(pixels.to("meta")).shape == (3, 5)
+            assert devices(found.module) == dict.fromkeys(places, "meta")
+        assert torch.equal(found.logits(pixels), before)
+        assert devices(found.module) == places
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.:DeprecationWarning")
+def test_a_traced_network_that_creates_tensors_elsewhere_is_named(tmp_path):
+    script = torch.jit.load(export(tmp_path / "a.ts", None, WithTensors()))
+    with pytest.raises(RuntimeError) as error:
+        script(torch.zeros(2, 3, 16, 16, device="meta"))
+    line = r"network a has or creates tensors that are not on cuda:0 \(.*\): trace it on that device.*--device cpu \(device="
+    with pytest.raises(CardError, match=line) as refused:
+        refuse_mixture(error.value, "a", torch.device("cuda:0"), torch.float32)
+    assert "\n" not in str(refused.value)

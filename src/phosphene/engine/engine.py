@@ -16,7 +16,7 @@ from phosphene.engine.device import PRECISIONS, pick_device, pick_precision, tf3
 from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH, Result, halving_micro_batch, keep_freed_memory
-from phosphene.engine.modules import channels_first, find_spatial_layer, frozen, has_depthwise, refuse_own_type
+from phosphene.engine.modules import channels_first, find_spatial_layer, frozen, has_depthwise, refuse_mixture
 from phosphene.engine.statistics import FeatureStatistics, GradientContext, Prior
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
@@ -282,7 +282,7 @@ class Engine:
                 logits = (forward or self.classifier.logits)(images.contiguous() if self._channels_first else images)
                 return logits.to(self.dtype)
         except RuntimeError as error:
-            refuse_own_type(error, self.classifier.name, self.dtype)
+            refuse_mixture(error, self.classifier.name, self.device, self.dtype)
             if self._channels_first or "view size is not compatible" not in str(error):
                 raise
         self._lay_out_channels_first()  # the network calls .view on feature maps, which needs channels first

@@ -51,14 +51,22 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
                 registry[name] = tensor
 
 
-def refuse_own_type(error: RuntimeError, name: str, dtype: torch.dtype) -> None:
-    """Raise CardError if torch's ``error`` is that the network ``name``, which was converted to ``dtype``, mixes types of numbers.
+def refuse_mixture(error: RuntimeError, name: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Raise CardError if torch's ``error`` is that the network ``name`` mixes devices, or types of numbers.
 
     Raises:
-        CardError: it is: the network casts what it computes with to a type of its own.
+        CardError: it is: not all its tensors are on ``device``, to which it was moved, or it casts what it computes with
+            to another type than ``dtype``, to which it was converted.
     """
-    mismatch = re.search(r"same dtype|type \(.*should be the same|expected scalar type", str(error))
-    if mismatch and "torch.FloatTensor" not in str(error):  # which stands for a tensor that is on another device
+    # torch.FloatTensor, as a type, stands for a tensor on the CPU among others on a GPU
+    if re.search(r"same device|expected device|but got device type|torch\.FloatTensor", str(error)):
+        fix = "trace it on that device" if "TorchScript" in str(error) else "register them as buffers"
+        other = "cuda" if device.type == "cpu" else "cpu"
+        raise CardError(
+            f"network {name} has or creates tensors that are not on {device} ({first_line(error)}): {fix}, or use "
+            f'--device {other} (device="{other}" in Python).'
+        ) from None
+    if re.search(r"same dtype|type \(.*should be the same|expected scalar type", str(error)):
         dtype_name = str(dtype).removeprefix("torch.")
         raise CardError(
             f"network {name} casts its input itself, and was converted to {dtype_name} ({first_line(error)}): "

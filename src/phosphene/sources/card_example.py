@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import tomli_w
-
 from phosphene.input_space import InputSpace
 
 IMAGENET = InputSpace((224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -17,6 +15,8 @@ def input_lines(space: InputSpace) -> list[str]:
 
 def card_text(fields: Mapping[str, Any], space: InputSpace) -> bytes:
     """Return the TOML of a card, as bytes: its fields, and below them the table [input]."""
+    import tomli_w  # noqa: PLC0415  (writing is rare)
+
     return (tomli_w.dumps(fields) + "\n[input]\n" + "".join(f"{line}\n" for line in input_lines(space))).encode()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from phosphene.errors import CardError, one_line
 from phosphene.sources.exported import Shape
@@ -44,15 +45,38 @@ def _quiet_log() -> Iterator[None]:
 
 
 class _ImageInput(nn.Module):
-    """Wraps a program and passes it pixels that are contiguous in memory, whatever layout they came in."""
+    """Wraps a program and passes it pixels that are contiguous in memory, whatever layout they came in.
+
+    The program follows them to their device: ``.to()`` moves its weights, but not its constants, and a program creates
+    tensors on the device that it was exported on.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.device: torch.device | None = None  # of the program's constants and new tensors; None if not known yet
+        attributes = [(part, *one) for part in network.modules() for one in vars(part).items()]
+        self._constants = [(part, name, value) for part, name, value in attributes if isinstance(value, Tensor)]
 
     def forward(self, pixels: Tensor) -> Any:
-        """Return the program's output, or outputs, for normalised pixels (n, c, h, w)."""
+        """Return the program's output, or outputs, for normalised pixels (n, c, h, w), computed on their device."""
+        if pixels.device != self.device:
+            self._follow(pixels.device)
         return self.network(pixels.contiguous())
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _follow(self, device: torch.device) -> None:
+        """Move the program's constants to a device, and have it create its tensors there."""
+        for part, name, value in self._constants:
+            setattr(part, name, value.to(device))
+        for part in self.network.modules():
+            graph: Any = getattr(part, "graph", None)
+            if isinstance(graph, torch.fx.Graph):
+                for node in graph.nodes:
+                    arguments = (node.args, node.kwargs)
+                    node.args, node.kwargs = tree_map_only(torch.device, lambda _: device, arguments)
+                getattr(part, "graph_module", part).graph = graph  # writes the graph's code anew
+        self.device = device
 
 
 def _input_shapes(program: Any) -> list[Shape]:
