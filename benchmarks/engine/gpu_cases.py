@@ -32,8 +32,14 @@ from phosphene.sources import load
 QUICK = {"paper": {"steps": 30, "refine_steps": 10, "rounds": 1}}
 TRIAL = {"steps": 6, "refine_steps": 0, "rounds": 1, "batch_size": 8}  # without a GPU
 SIDE, REPEATS = 8192, 8  # of the matrices whose product is the peak, and how often
-LOOP_BATCHES = (8, 32, 80, 128)  # of the raw loop, as far as a step has so many images; the best counts
+LOOP_BATCHES = (
+    8,
+    32,
+    80,
+    128,
+)  # of the raw loop, as far as a step has so many images (--quick: the two largest); the best counts
 LONGEST = 12  # kernels that are named
+PROFILED = ("vivid", 10)  # the one case of a network that --quick has the time to profile
 # Kernels on a GPU and operators on a CPU, by the first pattern that is found in their names.
 KINDS = {
     "views": r"grid_sampl|affine_grid",
@@ -109,11 +115,18 @@ def make(engine: Engine, pool: SamplePool, recipe: Recipe, count: int) -> tuple[
     return (time.perf_counter() - began) / count, maps
 
 
-def take_steps(engine: Engine, pool: SamplePool, recipe: Recipe, count: int) -> None:
-    """Take the steps between two fetches of maps that are made together."""
+def profile_steps(
+    engine: Engine, pool: SamplePool, recipe: Recipe, count: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return :func:`profile_shares` of the steps between two fetches of maps that are made together, after as many to warm up."""
     steps = iter(MapOptimization(engine, pool, [Job(index) for index in range(count)], recipe))
-    for _ in range(engine.steps_per_fetch):
-        next(steps)
+
+    def take() -> None:
+        for _ in range(engine.steps_per_fetch):
+            next(steps)
+
+    take()
+    return profile_shares(take)
 
 
 def profile_shares(call: Callable[[], object]) -> tuple[dict[str, float], dict[str, float]]:
@@ -158,8 +171,12 @@ def measure(classifier: Classifier, precision: str, case: str, *, quick: bool) -
         sys.stdin.readline()
         peak = matrix_peak(engine.device)
         seconds, maps = make(engine, pool, recipe, count)
-        loop = loop_passes_per_second(engine, [most] if compiled else [size for size in LOOP_BATCHES if size <= most])
-        shares, longest = profile_shares(partial(take_steps, engine, pool, recipe, count))
+        sizes = [most] if compiled else [size for size in LOOP_BATCHES if size <= most][-2 if quick else 0 :]
+        loop = loop_passes_per_second(engine, sizes)
+        # A profile takes seconds, and one map alone looks like several.
+        shares, longest = (
+            ({}, {}) if quick and (name, count) != PROFILED else profile_steps(engine, pool, recipe, count)
+        )
         row: dict[str, Any] = {
             "recipe": name,
             "maps": count,
