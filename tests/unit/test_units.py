@@ -167,6 +167,7 @@ class TestWithUnits:
         assert torch.allclose(found[0], expected.mean(0), atol=1e-5)
 
     def test_a_unit_is_read_before_the_next_module_changes_it_in_place(self):
+        torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         classifier, pool = Classifier(network, size=16, output="logits"), samples()
         with Engine(classifier, device="cpu") as engine, torch.no_grad():
