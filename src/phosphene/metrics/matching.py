@@ -118,15 +118,15 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
 
 
 def overlap_note(concepts: Iterable[Concept]) -> "str | None":
-    """Return a note if two of ``concepts`` pull up sets of classes that overlap; else ``None``.
+    """Return a note if two of ``concepts`` pull up sets of classes that overlap but differ; else ``None``.
 
-    ``M_score`` means nothing then. Contrasts with the same left side are one concept, as are the seeds of a class.
+    ``M_score`` means nothing then. A contrast and its left side pull up the same: they are one concept, as are the seeds of a class.
     """
-    labels: dict[tuple[tuple[int, ...], bool], str] = {}
+    labels: dict[tuple[int, ...], str] = {}
     for concept in concepts:
-        labels.setdefault((concept.sides.up, bool(concept.against)), first_synonym(concept.label))
+        labels.setdefault(concept.sides.up, first_synonym(concept.label))
     for one, other in itertools.combinations(labels, 2):
-        if not set(one[0]).isdisjoint(other[0]):
+        if not set(one).isdisjoint(other):
             return (
                 f"{labels[one]!r} and {labels[other]!r} share a class. M_score and top-1 among the concepts are only for "
                 "concepts that share none, and mean nothing here: map such concepts into runs of their own."
