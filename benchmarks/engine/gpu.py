@@ -10,7 +10,8 @@
 
 Every case and command runs in a process of its own, and what fails costs only its rows. `--quick` ends after at most
 8 minutes on one GPU with 16 cores and needs nothing but this repository and ../shared/zoo: bf16 only, `paper` with 30 of
-its 650 steps, 200 classes instead of 1,001 (both scaled up), and what no time is left for is said. In full it takes
+its 650 steps, 200 classes instead of 1,001 (both scaled up), two batch sizes of the raw loop, a profile for ten maps by
+`vivid` only, and what no time is left for is said. In full it takes
 about half an hour. Where there is no GPU, `--quick --networks demo:shapes --no-commands` tries the script out.
 """
 

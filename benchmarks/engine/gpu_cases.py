@@ -32,12 +32,8 @@ from phosphene.sources import load
 QUICK = {"paper": {"steps": 30, "refine_steps": 10, "rounds": 1}}
 TRIAL = {"steps": 6, "refine_steps": 0, "rounds": 1, "batch_size": 8}  # without a GPU
 SIDE, REPEATS = 8192, 8  # of the matrices whose product is the peak, and how often
-LOOP_BATCHES = (
-    8,
-    32,
-    80,
-    128,
-)  # of the raw loop, as far as a step has so many images (--quick: the two largest); the best counts
+# Images of the raw loop, as far as a step has so many (--quick: the two largest); the best counts.
+LOOP_BATCHES = (8, 32, 80, 128)
 LONGEST = 12  # kernels that are named
 PROFILED = ("vivid", 10)  # the one case of a network that --quick has the time to profile
 # Kernels on a GPU and operators on a CPU, by the first pattern that is found in their names.

@@ -217,6 +217,10 @@ def test_what_is_written_of_a_run_does_not_overwrite_its_own_files(filmed):
     assert {path: path.read_bytes() for path in filmed.path.rglob("*") if path.is_file()} == before
     for _ in range(2):
         ph.compare(filmed.path, filmed.path, out=filmed.path / "compare.html")
+    inner = filmed.path / "scans" / "inner"  # a run in the folder of another: its own files alone are refused
+    inner.mkdir(parents=True)
+    (inner / "run.json").write_text("{}")
+    ph.compare(filmed.path, filmed.path, out=inner / "compare.html")
 
 
 @pytest.mark.parametrize(

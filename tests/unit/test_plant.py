@@ -137,6 +137,11 @@ def test_augmenting_mirrors_and_shifts_and_nothing_else():
     assert middles == [6, 7, 8, 11, 12, 13, 16, 17, 18]
 
 
+def test_a_forgotten_data_set_is_not_drawn():
+    with pytest.raises(SamplesError, match="a network is trained on samples of its own kind: give them"):
+        Labelled.load(None, grey.clean())
+
+
 def test_samples_without_labels_get_the_networks_own():
     pool = make_pool(grey.samples().held_out, "drawn")
     found = Labelled.load(pool, grey.clean())

@@ -10,13 +10,16 @@ import phosphene as ph
 from phosphene.concept_map import Job
 from phosphene.concepts import Concept, Sides
 from phosphene.errors import RunError
+from phosphene.expressions import parse
 from phosphene.formats import percent, probability
-from phosphene.metrics.matching import overlap_note
+from phosphene.labels import Labels
+from phosphene.metrics.matching import match_maps, overlap_note
+from phosphene.metrics.scores import CONTRASTS, score_of_logits
 from phosphene.recipe import Recipe
 from phosphene.reports import write_report
-from phosphene.reports.scores import score_section
+from phosphene.reports.scores import _glance, score_section
 from phosphene.runs import RunDirectory, run_facts
-from phosphene.runs.scores import write_scores
+from phosphene.runs.scores import SCORES, read_scores, write_scores
 from phosphene.samples.pool import make_pool
 from tests import tiny
 
@@ -197,3 +200,32 @@ def test_concepts_that_share_a_class_have_no_tick_and_no_m_score_at_the_top(tmp_
 def test_concepts_that_share_no_class_have_no_such_note():
     sides = [Sides((0,)), Sides((0,), (3,)), Sides((3, 4))]
     assert overlap_note(Concept.of_sides(one, tiny.LABELS) for one in sides) is None
+
+
+def test_contrasts_are_counted_apart_in_the_report_and_the_notebook(tmp_path):
+    network = tiny.classifier(labels=list("abcde"))
+    cheap = {"steps": 2, "rounds": 1, "refine_steps": 0, "batch_size": 2, "sign_test": False}
+    pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "samples")
+    ph.map_concepts(
+        network, ["a", "a vs b", "b vs a"], samples=pool, recipe="paper", overrides=cheap, out=tmp_path / "run"
+    )
+    ph.score(tmp_path / "run", [tiny.classifier(labels=list("abcde"), name="other", seed=3)], progress=False)
+    run = ph.open_run(tmp_path / "run")
+    assert "contrasts: top-1, the two sides" in run._repr_html_()
+    (line,) = score_section(run, run.facts())["glance"]
+    assert line["mark"] != "good"  # one map of a class is few, however many contrasts there are
+    assert "Contrasts have a column of their own" in text(page(run))
+    rows = read_scores(run)
+    old = [{name: value for name, value in row.items() if "contrasts" not in name} for row in rows]
+    SCORES.write(run.path, {"rows": old})
+    assert read_scores(run) == []
+
+
+@pytest.mark.parametrize(("right", "mark"), [(5, "unsure"), (10, "good")])
+def test_contrasts_alone_are_good_only_if_more_than_half_of_them_are_right_beyond_chance(right, mark):
+    labels = Labels(list("abcde"))
+    maps = match_maps([parse("a vs b", labels)] * 10, tiny.classifier(labels=list("abcde")))
+    logits = torch.zeros(len(CONTRASTS), 10, 5)
+    logits[:, :right, 0], logits[:, right:, 0] = 1, -1
+    score = replace(score_of_logits(logits, maps), target="other")
+    assert _glance(score, None)["mark"] == mark

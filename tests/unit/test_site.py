@@ -193,7 +193,11 @@ def test_a_second_command_does_not_touch_a_site_that_is_being_written(runs, tmp_
 def test_a_folder_of_something_else_is_refused_and_untouched(runs, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("mine")
-    for out, message in (("mine", "holds files but is not a site"), ("a", "not a site"), ("a/run.json", "among the files of the run")):
+    for out, message in (
+        ("mine", "holds files but is not a site"),
+        ("a", "not a site"),
+        ("a/run.json", "among the files of the run"),
+    ):
         before = names(tmp_path)
         with pytest.raises(RunError, match=message):
             write_site(runs[:1], tmp_path / out)

@@ -76,8 +76,7 @@ class Labelled:
         held = total // LEAST_SAMPLES if held is None else held
         if not 0 < held < total:
             raise SamplesError(f"held is {held}, of {samples}: hold out at least 1, and not all.")
-        order = torch.randperm(total, generator=torch.Generator().manual_seed(0))
-        train, rest = order.tensor_split([total - held])
+        train, rest = torch.randperm(total, generator=torch.Generator().manual_seed(0)).tensor_split([total - held])
         return cls(pixels[train], labels[train], pixels[rest], labels[rest])
 
     @classmethod
@@ -93,8 +92,10 @@ class Labelled:
         are held out, by default a fifth. ``trust`` allows code that came with the model to run.
 
         Raises:
-            SamplesError: as :func:`phosphene.samples.load_samples` does, or there are too few.
+            SamplesError: as :func:`phosphene.samples.load_samples` does, or there are too few, or none are given.
         """
+        if samples is None:  # elsewhere that means drawn ones, of which none has a class
+            raise SamplesError("a network is trained on samples of its own kind: give them.")
         classifier = to_classifier(model, trust=trust)
         given = str(samples) if isinstance(samples, str | Path) else to_pool(samples, classifier)
         pixels, classes = load_labelled(given, classifier.input.shape, classifier.labels, most)

@@ -52,7 +52,11 @@ def write_report(
     run = to_run(run)
     facts = run.facts()
     run.require_writable()
-    spec, examples = ("", {}) if reference is None else natural_images(reference, facts)
+    spec, examples = (
+        ("", {})
+        if reference is None or (isinstance(reference, str) and not reference)
+        else natural_images(reference, facts)
+    )
     parts = {name: part for name, function in SECTIONS.items() if (part := function(run, facts)) is not None}
     gallery, scan = parts.get("gallery"), parts.get("scan")
     if gallery is None and scan is None:

@@ -74,7 +74,10 @@ def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
         overlap: Why M_score means nothing for these concepts; ``None`` if it does.
     """
     low, high = (100 * end for end in score.top1_all_interval)
-    mark = "unsure" if score.top1_all < MIN_GOOD_TOP1 else "good" if score.maps >= FEWEST else ""
+    is_low = (
+        low <= 50 if score.of_contrasts else score.top1_all < MIN_GOOD_TOP1
+    )  # half of contrasts are right by chance
+    mark = "unsure" if is_low else "good" if score.rated >= FEWEST else ""
     if score.of_outputs:
         text = (
             f"by {score.target}, {percent(score.top1_all)} of {count(score.maps, 'map')} of outputs are {BEYOND} of the "

@@ -193,9 +193,9 @@ def refuse_own_file(path: Path) -> None:
     """
     with writing(path):
         place = path.resolve()
-        for run in place.parents:
-            if place.relative_to(run).parts[0] in OWN_NAMES and (run / "run.json").is_file():
-                raise RunError(f"{path} is among the files of the run {run} itself: choose another path.")
+        run = next((one for one in place.parents if (one / "run.json").is_file()), None)
+        if run is not None and place.relative_to(run).parts[0] in OWN_NAMES:
+            raise RunError(f"{path} is among the files of the run {run} itself: choose another path.")
 
 
 def runs_nearby(path: Path) -> str:

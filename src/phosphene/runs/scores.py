@@ -28,8 +28,9 @@ def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
     data = SCORES.read(run.path)
     if data is None:
         return []
-    now = run.maps_sha256()
-    return [row for row in data["rows"] if row["maps_sha256"] == now]
+    now, has_contrasts = run.maps_sha256(), any("against" in job for job in run.facts()["jobs"])
+    # Rows that count contrasts among the other maps are of an earlier version: they are scored again.
+    return [row for row in data["rows"] if row["maps_sha256"] == now and ("contrasts" in row or not has_contrasts)]
 
 
 def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
@@ -53,15 +54,18 @@ def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
 def scores_table(run: "RunDirectory") -> str:
     """Return the run's scores as an HTML table for notebooks; empty text if there are none."""
     rows = [row for row in read_scores(run) if isinstance(row.get("top1_all"), float)]
+    of_contrasts = rows and all(row.get("contrasts") == row.get("maps") for row in rows)
+    has_contrasts = not of_contrasts and any(row.get("contrasts") for row in rows)
     lines = [
         [
             str(row["target"]),
             notebook.Cell(f"{row['m_score']:.2f}", row["m_score"]) if isinstance(row.get("m_score"), float) else "-",
             notebook.Cell(percent(row["top1_all"]), row["top1_all"]),
+            *([notebook.Cell(percent(row["top1_contrasts"]), row["top1_contrasts"])] if has_contrasts else []),
         ]
         for row in rows
     ]
     of_outputs = any("output" in row.get("unit", {}) for row in run.facts()["jobs"]) if rows else False
-    of_contrasts = rows and all(row.get("contrasts") == row.get("maps") for row in rows)
     rate = BEYOND if of_outputs else TOP1_OF_SIDES if of_contrasts else "top-1, all classes"
-    return notebook.piece("table", ["target classifier", "M_score", rate], lines) if lines else ""
+    head = ["target classifier", "M_score", rate, *([f"contrasts: {TOP1_OF_SIDES}"] if has_contrasts else [])]
+    return notebook.piece("table", head, lines) if lines else ""

@@ -42,8 +42,8 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
             break
     if len(fitting) > 1:
         raise SamplesError(
-            f"{called} holds several arrays of images ({', '.join(fitting)}): save the one to take, and its labels if there "
-            "are any, in a file of its own."
+            f"{called} holds several arrays that may be images ({', '.join(fitting)}): save the one to take, and its labels if "
+            "there are any, in a file of its own."
         )
     if not fitting:
         listed = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in arrays.items())

@@ -145,7 +145,8 @@ class JudgedMaps:
         """
         classifier = self.load_model(model, trust=trust, option="--model, or model= in Python")
         pool = self.load_samples(samples, classifier.input.shape)
-        recipe, precision = _recipe_of_run(self.run, self.facts["recipe"]), str(self.facts.get("precision") or "auto")
+        recipe = self._require_origin("").recipe if self.run is None else _recipe_of_run(self.run, self.facts["recipe"])
+        precision = str(self.facts.get("precision") or "auto")
         return MapOrigin(classifier=classifier, pool=pool, recipe=recipe, device=device, precision=precision)
 
     def _require_origin(self, otherwise: str) -> MapOrigin:
@@ -211,17 +212,16 @@ def _model_of_run(
     return classifier
 
 
-def _recipe_of_run(run: "RunDirectory | None", facts: dict[str, Any]) -> Recipe:
-    """Return the recipe of a run, or of maps in memory, from ``facts``, the ``recipe`` of its ``run.json``.
+def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
+    """Return the recipe of a run from ``facts``, the ``recipe`` of its ``run.json``.
 
     An unknown field, a bad value or another hash is a RunError.
     """
-    path = "" if run is None else run.path
     fields = {key: value for key, value in facts.items() if key != "sha256"}
     try:
         recipe = Recipe().replace(**fields)
     except RecipeError as error:
-        raise RunError(f"{path} was made by a recipe that this version does not have: {error}") from None
+        raise RunError(f"{run.path} was made by a recipe that this version does not have: {error}") from None
     if set(fields) == set(recipe.to_dict()) and recipe.sha256 != facts["sha256"]:
-        raise RunError(f"{path}/run.json is damaged (its recipe has another hash): map it again.")
+        raise RunError(f"{run.path}/run.json is damaged (its recipe has another hash): map it again.")
     return recipe
