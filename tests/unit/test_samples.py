@@ -564,7 +564,7 @@ def test_of_several_arrays_of_images_none_is_chosen(tmp_path):
     images, masks = np.zeros((5, *SHAPE), np.uint8), np.zeros((5, *SHAPE[1:]), np.uint8)
     np.savez(tmp_path / "a.npz", train=images, test=images, labels=np.arange(5))
     with pytest.raises(
-        SamplesError, match=r"a\.npz holds several arrays of images \(train, test\): save the one to take"
+        SamplesError, match=r"a\.npz holds several arrays that may be images \(train, test\): save the one to take"
     ):
         load_samples(tmp_path / "a.npz", SHAPE)
     np.savez(tmp_path / "b.npz", masks=masks, train=images)

@@ -55,13 +55,19 @@ def scores_table(run: "RunDirectory") -> str:
     """Return the run's scores as an HTML table for notebooks; empty text if there are none."""
     rows = [row for row in read_scores(run) if isinstance(row.get("top1_all"), float)]
     of_contrasts = rows and all(row.get("contrasts") == row.get("maps") for row in rows)
-    has_contrasts = not of_contrasts and any(row.get("contrasts") for row in rows)
+    has_contrasts = not of_contrasts and any(isinstance(row.get("top1_contrasts"), float) for row in rows)
+    figures = {
+        "m_score": "{:.2f}".format,
+        "top1_all": percent,
+        **({"top1_contrasts": percent} if has_contrasts else {}),
+    }
     lines = [
         [
             str(row["target"]),
-            notebook.Cell(f"{row['m_score']:.2f}", row["m_score"]) if isinstance(row.get("m_score"), float) else "-",
-            notebook.Cell(percent(row["top1_all"]), row["top1_all"]),
-            *([notebook.Cell(percent(row["top1_contrasts"]), row["top1_contrasts"])] if has_contrasts else []),
+            *(
+                notebook.Cell(form(row[name]), row[name]) if isinstance(row.get(name), float) else "-"
+                for name, form in figures.items()
+            ),
         ]
         for row in rows
     ]
