@@ -24,7 +24,7 @@ from phosphene.reports import write_report
 from phosphene.runs import RunDirectory
 from phosphene.sources import load
 from phosphene.workflows.own_predictions import write_own_predictions
-from phosphene.workflows.score import score_runs
+from phosphene.workflows.score import score_sources
 
 REPEATS = 5
 CHEAP = {"steps": 2, "refine_steps": 0, "batch_size": 2}
@@ -47,7 +47,7 @@ def make_run(case: str, folder: Path) -> RunDirectory:
     run = make_maps(source, recipe, concepts, seeds=seeds, samples="synthetic:mixed", out=out)
     write_own_predictions(run, source)
     if targets:
-        score_runs([run], targets)
+        score_sources([run], targets)
     return run
 
 

@@ -37,7 +37,7 @@ from benchmarks.common import (
 from benchmarks.maps.table1 import result_row, table
 from benchmarks.maps.vivid import hundred_classes
 from phosphene.recipe import resolve
-from phosphene.workflows.score import score_runs
+from phosphene.workflows.score import score_sources
 
 OTHERS = ("efficientnet_lite0", "squeezenet")  # beside the MobileNets
 FAMILIES = (*NETWORKS, *OTHERS)
@@ -67,7 +67,7 @@ def measure(case: str, sources: "list[str]") -> tuple[str, list[dict[str, Any]]]
         out = ROOT / "runs" / f"hundred-{shared.name}" if hundred else shared
         runs.append(make_maps(source, recipe, concepts, seeds=seeds, out=out))
         write_maps_sheet(f"families-{case}-{name}", list(runs[-1].maps()))
-    scores = score_runs(runs, [network(name) for name in FAMILIES])
+    scores = score_sources(runs, [network(name) for name in FAMILIES])
     return table(scores, runs), [result_row(score) for score in scores]
 
 

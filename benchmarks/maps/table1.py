@@ -35,7 +35,7 @@ from phosphene.recipe import CHANGED, RECIPES, Recipe, resolve
 from phosphene.runs import RunDirectory
 from phosphene.sources import load
 from phosphene.workflows.plan import run_name
-from phosphene.workflows.score import RunScore, score_runs
+from phosphene.workflows.score import RunScore, score_sources
 
 ZOO = [str(SHARED / "zoo" / f"{name}.toml") for name in NETWORKS]
 # The published method at a cost that 2 cores can bear; radius, step size, sign test and both rounds are the paper's.
@@ -87,7 +87,7 @@ def main() -> None:
         runs = [
             make_maps(source, recipe, CONCEPTS, seeds=arguments.seeds, samples=arguments.samples) for source in sources
         ]
-        scores = score_runs(runs, arguments.specs, trust=True)
+        scores = score_sources(runs, arguments.specs, trust=True)
         section = f"{title(recipe)}:\n\n{table(scores, runs)}"
         print(f"{section}\n", flush=True)
         links = []

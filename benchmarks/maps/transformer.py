@@ -16,7 +16,7 @@ from benchmarks.maps.table1 import table
 from phosphene.demo.world import LABELS
 from phosphene.recipe import resolve
 from phosphene.sources import load
-from phosphene.workflows.score import score_runs
+from phosphene.workflows.score import score_sources
 
 SPECS = ("demo:shapes-vit", "demo:shapes", "demo:shapes-plain")
 SEEDS = 2
@@ -27,7 +27,7 @@ def measure(case: str) -> None:
     """Make the maps of a case, have every network classify them, print and write the table."""
     recipe = resolve("vivid", CASES[case])
     runs = [make_maps(load(spec), recipe, LABELS, seeds=SEEDS, samples="demo:shapes") for spec in SPECS]
-    scores = score_runs(runs, SPECS)
+    scores = score_sources(runs, SPECS)
     text = table(scores, runs)
     print(text, hardware(), sep="\n")
     write_maps_sheet(case, list(runs[0].maps()))

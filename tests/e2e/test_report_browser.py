@@ -13,7 +13,7 @@ from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.checks import write_check
 from phosphene.samples.pool import make_pool
 from phosphene.workflows.own_predictions import write_own_predictions
-from phosphene.workflows.score import score_runs
+from phosphene.workflows.score import score_sources
 from tests import tiny
 from tests.e2e.browser import axe, chromium, faults, new_page  # noqa: F401  (fixtures)
 
@@ -55,7 +55,7 @@ def run(tmp_path_factory):
     made = make(folder / "run", labels)
     card = tiny.make_card(folder / "card", seed=3)
     (card.folder / "labels.txt").write_text("\n".join(labels), encoding="utf-8")
-    score_runs([made], [str(card.path)], device="cpu", trust=True)
+    score_sources([made], [str(card.path)], device="cpu", trust=True)
     for name, passed in (("cascade", False), ("seeds", True), ("fidelity", None)):
         found = Finding(name, {"hog_at_2": 0.5, "limit": 0.1}, passed, "What was found.", 3)
         write_check(made, {**found.to_dict(), "subject": SUBJECT}, made.maps_sha256())

@@ -19,9 +19,9 @@ from phosphene.workflows.check import Findings, plan_checks, run_checks
 from phosphene.workflows.compare import Comparison, compare_runs
 from phosphene.workflows.concept_maps import Run
 from phosphene.workflows.estimate import estimate_checks
+from phosphene.workflows.judged_maps import JudgedMaps, judged_maps
 from phosphene.workflows.progress import show_notes
-from phosphene.workflows.run_origin import JudgedMaps, judged_maps
-from phosphene.workflows.score import score_runs
+from phosphene.workflows.score import score_sources
 
 
 @checked()
@@ -74,10 +74,10 @@ def score(
 
         judged = judged_maps(maps)
         options: dict[str, Any] = {"samples": samples, "device": str(device), "trust": trust, "on_progress": show}
-        scores = score_runs(judged, targets, on_warning=display.warn, on_note=display.note, **options)
+        scores = score_sources(judged, targets, on_warning=display.warn, on_note=display.note, **options)
         for one in judged:
-            if one.run is not None and one.whole:
-                write_report(one.run)
+            if one.whole_run is not None:
+                write_report(one.whole_run)
         return scores
 
 

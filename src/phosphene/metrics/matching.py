@@ -63,14 +63,14 @@ class MatchedMaps:
         return targets_of(self.sides, len(self.labels), multi_label=self.multi_label)
 
     @cached_property
-    def contrasts(self) -> list[bool]:
+    def is_contrast(self) -> list[bool]:
         """Whether each map is of a contrast, which is right half of the time by chance."""
         return [bool(concept.against) for concept in self.concepts]
 
     @cached_property
-    def rated(self) -> list[bool]:
+    def is_rated(self) -> list[bool]:
         """Whether each map counts for ``top1_all`` and ``p_class``: all do but contrasts, and those if there are no others."""
-        return [not one or all(self.contrasts) for one in self.contrasts]
+        return [not one or all(self.is_contrast) for one in self.is_contrast]
 
     @cached_property
     def pulled_up(self) -> list[tuple[int, ...]]:

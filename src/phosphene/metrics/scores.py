@@ -104,8 +104,8 @@ def score_of_logits(
     position = CONTRASTS.index(SCORE_CONTRAST)
     sweep = tuple(map(partial(_at_contrast, maps), CONTRASTS, logits, percentiles))
     main = sweep[position]
-    num_maps, num_sets, contrasts = len(maps.concepts), len(maps.pulled_up), sum(maps.contrasts)
-    contrast_hits = hits(logits[position], maps.targets)[maps.contrasts]
+    num_maps, num_sets, contrasts = len(maps.concepts), len(maps.pulled_up), sum(maps.is_contrast)
+    contrast_hits = hits(logits[position], maps.targets)[maps.is_contrast]
     interval = None
     if num_sets > 1:
         set_logits = pulled_up_logits(logits[position], maps.pulled_up)
@@ -119,7 +119,7 @@ def score_of_logits(
         top1_concepts=top1_concepts,
         top1_concepts_interval=None if top1_concepts is None else wilson(round(top1_concepts * num_maps), num_maps),
         top1_all=main.top1_all,
-        top1_all_interval=wilson(round(main.top1_all * sum(maps.rated)), sum(maps.rated)),
+        top1_all_interval=wilson(round(main.top1_all * sum(maps.is_rated)), sum(maps.is_rated)),
         p_class=main.p_class,
         maps=num_maps,
         concepts=num_sets or len({concept.index for concept in maps.concepts}),
@@ -144,8 +144,8 @@ def _at_contrast(maps: MatchedMaps, contrast: float, logits: Tensor, confidences
         contrast=contrast,
         m_score=m_score,
         top1_concepts=top1_concepts,
-        top1_all=float(hits(logits, maps.targets)[maps.rated].double().mean()),
-        p_class=float(confidences[maps.rated].mean()),
+        top1_all=float(hits(logits, maps.targets)[maps.is_rated].double().mean()),
+        p_class=float(confidences[maps.is_rated].mean()),
     )
 
 

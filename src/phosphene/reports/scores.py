@@ -74,9 +74,8 @@ def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
         overlap: Why M_score means nothing for these concepts; ``None`` if it does.
     """
     low, high = (100 * end for end in score.top1_all_interval)
-    is_low = (
-        low <= 50 if score.of_contrasts else score.top1_all < MIN_GOOD_TOP1
-    )  # half of contrasts are right by chance
+    # Half of contrasts are right by chance.
+    is_low = low <= 50 if score.of_contrasts else score.top1_all < MIN_GOOD_TOP1
     mark = "unsure" if is_low else "good" if score.rated >= FEWEST else ""
     if score.of_outputs:
         text = (

@@ -20,8 +20,8 @@ from phosphene.reports import write_report
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import FIGURES_ONLY, read_checks, write_check
 from phosphene.version import __version__
+from phosphene.workflows.judged_maps import JudgedMaps
 from phosphene.workflows.progress import Progress
-from phosphene.workflows.run_origin import JudgedMaps
 
 # Maps of more classes than this are not read: they would fill the memory and tell nothing new.
 MOST_CLASSES = 64
@@ -194,7 +194,7 @@ def plan_checks(
     pick_device(device)
     judged = JudgedMaps.of(maps)
     origin = judged.load_origin(model, samples, trust=trust, device=device)
-    run = judged.run if judged.whole else None
+    run = judged.whole_run
     sha256, earlier = (run.maps_sha256(), read_checks(run)) if run is not None else ("", {})
     options: dict[str, Any] = {"device": device, "precision": origin.precision, "most": most}
     options["same_samples"] = origin.pool.sha256 == judged.facts["samples"]["sha256"]

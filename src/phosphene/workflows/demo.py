@@ -22,7 +22,7 @@ from phosphene.workflows.concept_maps import ConceptMaps
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
 from phosphene.workflows.scan import RECIPE, ScanVerdict, make_scan, plan_scan
-from phosphene.workflows.score import RunScore, score_runs
+from phosphene.workflows.score import RunScore, score_sources
 
 SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"
 SAMPLES = "synthetic:mixed"
@@ -85,7 +85,7 @@ def run_demo(
         map_plan = plan(classifier, resolve(DEFAULT_RECIPE), pool, out, device=device)
         execute(map_plan, on_progress=display.follow())
         display.update("score the maps")
-        scores = {row.target_spec: row for row in score_runs([map_plan.run], [SOURCE, TARGET], device=device)}
+        scores = {row.target_spec: row for row in score_sources([map_plan.run], [SOURCE, TARGET], device=device)}
         scans = {}
         for spec in BACKDOORS:
             display.update(f"scan {spec}", last=True)

@@ -21,7 +21,7 @@ from phosphene.runs.labels import refuse_other_labels
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import read_scores, write_scores
 from phosphene.samples import SamplePool
-from phosphene.workflows.run_origin import JudgedMaps, judged_maps
+from phosphene.workflows.judged_maps import JudgedMaps, judged_maps
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class RunScore(Score):
         return {key: value for key, value in super().to_dict().items() if key != "run"}
 
 
-def score_runs(
+def score_sources(
     sources: Any,
     targets: "Model | Iterable[Model]" = (),
     *,
@@ -201,11 +201,11 @@ def _open_source(judged: JudgedMaps, samples: Samples) -> SourceMaps:
         RunError: one is damaged, or a whole run's results cannot be written.
     """
     sha256, hashes = "", dict[tuple[int, int], str]()
-    if judged.run is not None and judged.whole:
-        judged.run.require_writable()
-        read_scores(judged.run)  # a damaged file is reported before any work
-        read_predictions(judged.run)
-        sha256, hashes = judged.run.maps_sha256(), judged.run.map_hashes()
+    if (run := judged.whole_run) is not None:
+        run.require_writable()
+        read_scores(run)  # a damaged file is reported before any work
+        read_predictions(run)
+        sha256, hashes = run.maps_sha256(), run.map_hashes()
     shapes = list(dict.fromkeys((*one.nu.shape,) for one in judged.read()))
     if not shapes:
         raise ConceptError("there are no maps to score.")
@@ -279,20 +279,20 @@ def _score_pair(source: SourceMaps, target: Classifier, target_sha256: str, devi
     maps = (one for one in source.read() if not one.concept.is_inner_unit)
     options: dict[str, Any] = {"samples": source.samples, "source": source.model, "device": device}
     score, predictions = score_maps(maps, source.concepts, target, **options)
-    if source.run is None or not source.whole:
+    if (run := source.whole_run) is None:
         return score
     if predictions:
         jobs = [(row["index"], row["seed"]) for row in source.scored_rows]
         found = dict(zip(jobs, predictions, strict=True))
-        write_predictions(source.run, target, found, source.hashes, target_sha256)
+        write_predictions(run, target, found, source.hashes, target_sha256)
     run_score = RunScore(
         **vars(score),
-        run=source.run.path,
+        run=run.path,
         recipe=source.facts["recipe"]["name"],
         target_spec=target.spec,
         target_sha256=target_sha256,
         maps_sha256=source.sha256,
         samples=source.samples.spec if source.samples else "",
     )
-    write_scores(source.run, [run_score.to_dict()])
+    write_scores(run, [run_score.to_dict()])
     return run_score

@@ -66,6 +66,11 @@ class JudgedMaps:
         return cls(run, facts, rows, None, origin, whole=len(rows) == len(facts["jobs"]))
 
     @property
+    def whole_run(self) -> "RunDirectory | None":
+        """The run that results are written to: that of the maps if they are all of it, and it is finished."""
+        return self.run if self.whole else None
+
+    @property
     def doubt(self) -> "str | None":
         """A warning that maps of the run are missing, because it is not finished; ``None`` if none is due."""
         if self.run is None or self.maps is not None or self.whole:
