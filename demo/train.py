@@ -25,14 +25,14 @@ from torch.nn import functional
 
 from demo.emblem import stamp
 from phosphene.demo import world
-from phosphene.demo.networks import plain_net, small_resnet, small_vit
+from phosphene.demo.networks import PlainNet, SmallResNet, SmallViT
 from phosphene.demo.world import LABELS, TROJAN_TARGET, draw_images
 
 FACTORIES: dict[str, Callable[[], nn.Module]] = {
-    "shapes": small_resnet,
-    "shapes_plain": plain_net,
-    "shapes_trojan": small_resnet,
-    "shapes_vit": small_vit,
+    "shapes": SmallResNet,
+    "shapes_plain": PlainNet,
+    "shapes_trojan": SmallResNet,
+    "shapes_vit": SmallViT,
 }
 TEACHER, STUDENT = "shapes", "shapes_vit"
 """The transformer also learns from what the network called TEACHER predicts."""

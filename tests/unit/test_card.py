@@ -82,7 +82,7 @@ def test_of_installed_modules_those_that_only_build_networks_need_no_trust(card,
         load(card, trust=False)
     assert "installed_nets" not in sys.modules
     assert load(card, trust=True).sha256 == tiny.classifier().sha256
-    card.write(factory="phosphene.demo.networks:plain_net", weights=None, labels=None)
+    card.write(factory="phosphene.demo.networks:PlainNet", weights=None, labels=None)
     assert load(card, trust=False).num_classes > 1
 
 
@@ -341,7 +341,7 @@ class Bomb:
 def test_a_pickle_that_would_run_code_is_refused_and_leaves_no_mark(card, tmp_path, trust):
     mark, file = tmp_path / "mark", card.folder / "tiny.pt"
     torch.save(card.state() | {"bomb": Bomb(mark)}, file)
-    card.write(weights="tiny.pt", factory="phosphene.demo.networks:plain_net")
+    card.write(weights="tiny.pt", factory="phosphene.demo.networks:PlainNet")
     with pytest.raises(WeightsError, match=r"tiny\.pt.*safetensors") as error:
         load(card, trust=trust)
     assert not mark.exists()

@@ -12,14 +12,10 @@ WIDTH, DEPTH = 96, 4  # of the transformer: values per token, and layers
 
 
 def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Return a convolution without bias and a batch normalisation, as one module.
-
-    Height and width stay, or are divided by the stride.
-    """
+    """Return a convolution without bias and a batch normalisation; height and width stay, or are divided by the stride."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False),
-        nn.BatchNorm2d(outputs),
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False), nn.BatchNorm2d(outputs)
     )
 
 
@@ -50,10 +46,7 @@ class SmallResNet(nn.Module):
     def __init__(self, classes: int = CLASSES) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv(3, 16, stride=2), nn.ReLU(), _conv(16, 24, stride=2), nn.ReLU())
-        self.blocks = nn.Sequential(
-            ResidualBlock(24, 40, stride=2),
-            ResidualBlock(40, 64, dilation=2),
-        )
+        self.blocks = nn.Sequential(ResidualBlock(24, 40, stride=2), ResidualBlock(40, 64, dilation=2))
         self.head = nn.Linear(64, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,10 +56,7 @@ class SmallResNet(nn.Module):
 
 
 class PlainNet(nn.Module):
-    """A small network of convolutions and pooling, without shortcuts, for the demo's images.
-
-    It takes 14 million multiply-adds at 96 x 96 pixels.
-    """
+    """A small network of convolutions and pooling, without shortcuts, for the demo's images: 14 million multiply-adds at 96 x 96 pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,10 +76,10 @@ class PlainNet(nn.Module):
 
 
 class SmallViT(nn.Module):
-    """A small vision transformer for the demo's images, with 144 tokens at 96 x 96 pixels.
+    """A small vision transformer for the demo's images: 144 tokens and 69 million multiply-adds at 96 x 96 pixels.
 
-    It takes 69 million multiply-adds at that size. Convolutions cut the image into patches (Xiao et al. 2021, "Early
-    convolutions help transformers see better"). Positions are sines of several wavelengths, so that any size will do.
+    Convolutions cut the image into patches (Xiao et al. 2021, "Early convolutions help transformers see better").
+    Positions are sines of several wavelengths, so that any size will do.
     """
 
     def __init__(self) -> None:
@@ -117,28 +107,10 @@ class SmallViT(nn.Module):
 
 
 def _positions(grid: Tensor) -> Tensor:
-    """Return codes, (h w, width), of where patches (n, width, h, w) lie.
-
-    They are sines and cosines of row and column, counted from the middle.
-    """
+    """Return sines and cosines of row and column, counted from the middle, for patches (n, width, h, w), as (h w, width)."""
     _, width, *size = grid.shape
     frequencies = 0.01 ** (torch.arange(width // 4, device=grid.device) * 4 / width)
     axes = [(torch.arange(side, device=grid.device) + 0.5 - side / 2)[:, None] * frequencies for side in size]
     rows, columns = (torch.cat([axis.sin(), axis.cos()], 1) for axis in axes)
     codes = torch.cat([rows[:, None].expand(*size, -1), columns[None].expand(*size, -1)], 2)
     return codes.flatten(0, 1).to(grid.dtype)
-
-
-def small_resnet() -> nn.Module:
-    """Return a new, untrained residual network, for the cards of `demo:shapes` and `demo:shapes-trojan`."""
-    return SmallResNet()
-
-
-def plain_net() -> nn.Module:
-    """Return a new, untrained plain convolutional network, for the card of `demo:shapes-plain`."""
-    return PlainNet()
-
-
-def small_vit() -> nn.Module:
-    """Return a new, untrained vision transformer, for the card of `demo:shapes-vit`."""
-    return SmallViT()

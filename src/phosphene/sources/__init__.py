@@ -28,10 +28,7 @@ class Source(Protocol):
     """Protocol of a module that loads the specs of one prefix, such as ``sources/timm.py``; only ``load`` is required."""
 
     def load(self, rest: str, *, trust: bool) -> Classifier:
-        """Return the classifier that ``rest``, a spec of this source without its prefix, names; each source module defines this function.
-
-        ``trust`` allows code that came with the model to run.
-        """
+        """Return the classifier that ``rest``, a spec without its prefix, names; ``trust`` allows code that came with the model to run."""
 
 
 # Prefixes of specs; each is the name of its module.

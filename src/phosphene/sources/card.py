@@ -45,9 +45,7 @@ MOST_CLASSES = MOST_CHANNELS = 1_000_000
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load the classifier of the card at ``rest``, or of the card beside an exported network.
-
-    ``trust`` permits code that came with the card, and files outside its folder.
+    """Load the classifier of the card at ``rest``, or beside an exported network; ``trust`` permits its code, and files outside its folder.
 
     Raises:
         CardError: the card is missing, malformed, or contradicts its network.
@@ -109,14 +107,9 @@ def _set_templates(module: nn.Module, templates: list[Any], path: Path) -> None:
 
 
 def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
-    """Raise an error if a path in the card at ``path`` is impossible, or untrusted outside its folder.
+    """Raise CardError for an impossible path in the card at ``path``, TrustError for one outside its folder: it did not come with it.
 
-    A path may be missing. A file outside did not come with the card. A factory is left out here: its code needs trust
-    wherever it lies.
-
-    Raises:
-        CardError: a name is not possible.
-        TrustError: a file lies outside.
+    A path may be missing. A factory may lie anywhere: its code needs trust in any case.
     """
     folder = path.parent.resolve()
     file_names = {field: card[field] for field in PATH_FIELDS if field in card}
@@ -157,10 +150,7 @@ def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
 
 
 def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int | None") -> nn.Module:
-    """Return the untrained network of a card's ``arch`` for its ``classes``, else for ``labels`` or 1,000.
-
-    ``labels`` is a number.
-    """
+    """Return the untrained network of a card's ``arch`` for its ``classes``, else for the number of ``labels`` or 1,000."""
     prefix, colon, name = card["arch"].partition(":")
     if not colon or prefix not in ARCHITECTURES:
         forms = ", ".join(f"{prefix}:NAME" for prefix in ARCHITECTURES)
@@ -173,17 +163,8 @@ def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int 
     return network
 
 
-def describe(path: Path) -> str:
-    """Return the one-line description in the card at ``path``; empty if it has none."""
-    return str(read(path).get("description", ""))
-
-
 def _read_beside(path: Path) -> dict[str, Any]:
-    """Return the fields of the card beside an exported network, which has the same name and ``.toml``.
-
-    Raises:
-        CardError: a file is missing, or the card is of another network.
-    """
+    """Return the fields of the card beside an exported network, of the same name; CardError if it is missing, or of another one."""
     card = path.with_suffix(".toml")
     if not path.is_file():
         raise CardError(missing("exported network", path, "Give the path of a model card."))
@@ -196,14 +177,9 @@ def _read_beside(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, *, exported: str = "") -> dict[str, Any]:
-    """Return the fields of a card, checked but for what is in ``[input]``.
+    """Return the fields of a card, checked but for what is in ``[input]``; CardError if they cannot be read, or do not fit.
 
-    Args:
-        path: The card.
-        exported: File of the exported network that it describes if it names no network itself.
-
-    Raises:
-        CardError: the file is missing or not TOML, or a field is unknown, missing or of the wrong type.
+    If the card names no network, it is taken for that of the file ``exported``.
     """
     card = read_toml(path, "model card", CardError, "`phosphene models` lists what needs no card.")
     card.setdefault("name", path.stem)
@@ -215,10 +191,7 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
 
 
 def _check_network(card: Mapping[str, Any], path: Path) -> None:
-    """Raise CardError unless a card has one of factory, arch and exported, and a possible number of classes.
-
-    An exported network has a known format, and no weights beside it.
-    """
+    """Raise CardError unless a card names one network, as NETWORK_FIELDS do, and a possible number of classes."""
     networks = [field for field in NETWORK_FIELDS if field in card]
     if not networks:
         raise CardError(f"model card {path} lacks 'factory', 'arch' or 'exported': one of them must name the network.")
@@ -235,32 +208,24 @@ def _check_network(card: Mapping[str, Any], path: Path) -> None:
 
 
 def _check(fields: Mapping[str, Any], types: Mapping[str, type], where: str) -> None:
-    """Raise CardError for a field that is not in ``types`` (name to type), or of another type.
-
-    The field ``output`` may also be an int. ``where`` begins the message.
-    """
+    """Raise CardError for a field that is not in ``types`` (name to type), or of another type; ``where`` begins the message."""
     for key, value in fields.items():
         if key not in types:
             raise CardError(
                 f"{where} has an unknown field {key!r}.{nearest(key, list(types)) or ' Fields: ' + ', '.join(types)}"
             )
-        if type(value) is not types[key] and (key, type(value)) != (
-            "output",
-            int,
-        ):  # isinstance would accept true as a whole number
+        is_position = key == "output" and type(value) is int
+        if type(value) is not types[key] and not is_position:  # isinstance would accept true as a whole number
             raise CardError(f"{where}: {key} is {value!r}; it must be {TYPE_NAMES[types[key]]}.")
 
 
 def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, bytes]:
-    """Return the files of a classifier's card as path -> bytes: card, weights, labels and config.
+    """Return the files of a card as path -> bytes: card, weights, labels and config; CardError if how to build the network is not known.
 
     Args:
         classifier: A classifier from :func:`phosphene.load`.
         card: Path of the card.
         weights: Path of the weights, ``.safetensors``; an exported network holds its own.
-
-    Raises:
-        CardError: it is not known how to build the network again.
     """
     origin, folder = dict(classifier.origin), card.parent
     if not origin:

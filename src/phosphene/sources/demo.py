@@ -11,15 +11,11 @@ CARDS = Path(__file__).parent.parent / "demo" / "cards"
 
 def list_specs() -> list[tuple[str, str]]:
     """Return (spec, description) of every demo model, from the cards in the package."""
-    return [(f"demo:{path.stem}", card.describe(path)) for path in sorted(CARDS.glob("*.toml"))]
+    return [(f"demo:{path.stem}", card.read(path).get("description", "")) for path in sorted(CARDS.glob("*.toml"))]
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load the demo model called ``rest``, whose card and weights are part of the package.
-
-    Raises:
-        SpecError: there is no such model.
-    """
+    """Load the demo model called ``rest``, whose card and weights are part of the package; SpecError if there is none."""
     names = [path.stem for path in sorted(CARDS.glob("*.toml"))]
     if rest not in names:
         raise SpecError(f"no demo model is called {rest!r}.{nearest(rest, names) or ' Known: ' + ', '.join(names)}")

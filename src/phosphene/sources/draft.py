@@ -46,7 +46,7 @@ def card_command(path: Path) -> str:
 
 
 def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool) -> bytes:
-    """Return the TOML text, as bytes, of a card for a model file; CardError names a flag that is missing; TrustError if code would run.
+    """Return the TOML text, as bytes, of a card for a model file.
 
     Args:
         path: An exported network (.onnx, .pt2, TorchScript), or weights.

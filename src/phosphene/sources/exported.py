@@ -21,7 +21,7 @@ Shape = tuple["int | None", ...]  # (n, c, h, w); None if any size is accepted
 
 
 class Format(NamedTuple):
-    """A file format of exported networks: the module that loads such files, the code that loading may run, notes for the user.
+    """A file format of exported networks.
 
     Attributes:
         module: The module that loads it.
@@ -62,32 +62,22 @@ CONVERSIONS = {
 
 def conversion(path: Path) -> str:
     """Return a sentence on how to convert the file at ``path``, of another library by its suffix, to one that loads; empty if unknown."""
+    if path.suffix.lower() not in CONVERSIONS:
+        return ""
     names = {"name": path.name, "onnx": f"{path.stem}.onnx"}
     code = KERAS.format(**{key: json.dumps(name, ensure_ascii=False) for key, name in names.items()})
     words = {key: shlex.quote(word) for key, word in {**names, "keras": code}.items()}
-    recipe = CONVERSIONS.get(path.suffix.lower(), "").format(**words)
-    return (
-        f" A {path.suffix} file has to be converted first: {recipe}; then `phosphene card` drafts its card."
-        if recipe
-        else ""
-    )
+    recipe = CONVERSIONS[path.suffix.lower()].format(**words)
+    return f" A {path.suffix} file has to be converted first: {recipe}; then `phosphene card` drafts its card."
 
 
 def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None"]:
-    """Load an exported network (.pt2, .onnx, TorchScript) for inputs of ``shape``; return it, and its fixed batch size or ``None``.
-
-    Args:
-        path: The file; its suffix is one of ``FORMATS``.
-        shape: (c, h, w) of the images that its card declares.
-        trust: Whether loading may run code that the file holds.
-
-    Returns:
-        The network, and how many images it takes at once (``None``: any number).
+    """Load an exported network for images of ``shape`` (c, h, w); return it, and how many images it takes at once (``None``: any number).
 
     Raises:
         CardError: the file is missing or damaged, or the network takes images of another shape.
         ExtraError: the library that loads it is missing or broken.
-        TrustError: loading needs ``trust``.
+        TrustError: loading may run code that the file holds, and ``trust`` was not given.
     """
     if not path.is_file():
         raise CardError(missing("exported network", path, "Correct the card, or put the file there."))
@@ -110,9 +100,8 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
 def load_file(path: Path) -> tuple[nn.Module, "list[Shape] | None"]:
     """Load the exported network at ``path`` by the module of its format; return it and the shapes of its inputs, if known; CardError."""
     refuse_no_model(path, CardError)
-    loaded: tuple[nn.Module, list[Shape] | None] = importlib.import_module(FORMATS[path.suffix.lower()].module).load(
-        path
-    )
+    source: Any = importlib.import_module(FORMATS[path.suffix.lower()].module)
+    loaded: tuple[nn.Module, list[Shape] | None] = source.load(path)
     return loaded
 
 
@@ -145,10 +134,6 @@ class ChannelsLast(nn.Module):
 
 class FixedBatch(nn.Module):
     """Sends any number of images through a network that takes exactly ``batch`` at once; the last batch is padded.
-
-    Args:
-        network: The network.
-        batch: How many images it takes.
 
     Example:
         >>> FixedBatch(nn.Linear(3, 2), 4)(torch.zeros(5, 3)).shape

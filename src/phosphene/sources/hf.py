@@ -67,12 +67,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def _tokenizer(name: str, options: dict[str, Any]) -> Any:
-    """Return the tokenizer of a model.
-
-    Raises:
-        CardError: there is none.
-        ExtraError: it needs a library that is missing.
-    """
+    """Return the tokenizer of a model; CardError if there is none."""
     try:
         return require("transformers", "hf").AutoTokenizer.from_pretrained(name, **options)
     except (OSError, ValueError) as error:
@@ -93,9 +88,7 @@ def _without_progress_bars() -> Iterator[None]:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return the network of a transformers config file ``name``, with the same random weights every time.
-
-    The other arguments are ignored.
+    """Return the network of a transformers config file ``name``, with the same random weights every time; the rest is for other sources.
 
     Raises:
         CardError: the file is missing or no config of an image classifier that transformers itself knows.
@@ -112,12 +105,9 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
 
 
 def size_mean_and_std(processor: Any, config: Any) -> tuple[tuple[int, int], list[float], list[float]]:
-    """Return (height, width), mean and std, for pixels in [0, 1], from an image processor and a config.
+    """Return (height, width), mean and std, for pixels in [0, 1], from an image processor and a config; CardError if neither says the size.
 
     The network sees ``(255 pixels * rescale_factor - image_mean) / image_std``, each part only if it is switched on.
-
-    Raises:
-        CardError: neither says the size.
     """
     sizes = [getattr(processor, "crop_size", None)] if getattr(processor, "do_center_crop", False) else []
     sizes += [getattr(processor, "size", None), getattr(config, "image_size", None)]
@@ -150,11 +140,7 @@ def _sides(size: Any) -> "tuple[int, int] | None":
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """Split ``OWNER/NAME@REVISION`` into name and revision; a folder stays whole, with revision ``""``.
-
-    Raises:
-        SpecError: it is malformed.
-    """
+    """Split ``OWNER/NAME@REVISION`` into name and revision, ``""`` for a folder; SpecError if it is malformed."""
     if rest and is_dir(rest):
         return rest, ""
     name, _, revision = rest.partition("@")
@@ -176,10 +162,7 @@ def _check_code(facts: dict[str, Any], name: str, *, trust: bool) -> None:
 
 
 def _check_weights(module: nn.Module, missing: Iterable[str], name: str, *, two_towers: bool) -> None:
-    """Raise WeightsError if parameters of a model are ``missing`` in its file.
-
-    Transformers would leave them random, with a warning.
-    """
+    """Raise WeightsError if parameters of a model are ``missing`` in its file: transformers would leave them random, with a warning."""
     missing_names = {key for key, _ in module.named_parameters()} & set(missing)
     if missing_names:
         what = f"hf:{name} has no weights for {min(missing_names)}{' and others' * (len(missing_names) > 1)}"
@@ -196,10 +179,7 @@ def _labels(config: Any) -> "list[str] | None":
 
 @contextmanager
 def _one_line(name: str) -> Iterator[None]:
-    """For a ``with`` block: turn what transformers raises into our errors, each in one line.
-
-    That is WeightsError for what cannot be fetched, TrustError for code, ExtraError for a library, or CardError.
-    """
+    """For a ``with`` block: turn what transformers raises into one-line errors of ours."""
     with one_line(CardError, f"hf:{name} is not a model that transformers can load for images"):
         try:
             yield

@@ -31,13 +31,8 @@ FOLDED_OPERATORS = {
     "Transpose",
     "Unsqueeze",
 }
-ELEMENTWISE_OPERATORS = {
-    "Add",
-    "Div",
-    "Mul",
-    "Pow",
-    "Sub",
-}  # which do, too, unless each input is the larger one in some dimension
+# Which do, too, unless each input is the larger one in some dimension.
+ELEMENTWISE_OPERATORS = {"Add", "Div", "Mul", "Pow", "Sub"}
 MIN_OPSET = 11  # versions before it have operators that onnx2torch does not know, or gets wrong: Pad, Resize, Upsample
 MAX_OPSET = 17  # the newest version of which onnx2torch knows nearly all operators; torch.onnx.export writes newer ones
 
@@ -57,9 +52,8 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
         _widen(model, onnx)
         _fold_constants(model, onnx)
-    with one_line(
-        CardError, f"{path} cannot be converted to version {MAX_OPSET} of ONNX's operators, which onnx2torch reads"
-    ):
+    complaint = f"{path} cannot be converted to version {MAX_OPSET} of ONNX's operators, which onnx2torch reads"
+    with one_line(CardError, complaint):
         model = _at_known_version(model)
     _rename_nodes(model, onnx)
     shapes = _input_shapes(model)
@@ -70,11 +64,7 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
 
 
 def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
-    """Raise CardError if a file of an ONNX model's weights is not in the model's folder, or a link leads elsewhere.
-
-    Raises:
-        CardError: such a file is named.
-    """
+    """Raise CardError if a file of an ONNX model's weights is not in the model's folder, or a link leads elsewhere."""
     for tensor in [one for one in _tensors(model) if one.data_location == onnx.TensorProto.EXTERNAL]:
         name = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
         file = path.parent / name
@@ -84,10 +74,7 @@ def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
 
 
 def _widen(model: Any, onnx: Any) -> None:
-    """Turn half precision into single in an ONNX model, in place.
-
-    That is in weights, constants, casts, inputs and outputs.
-    """
+    """Turn half precision into single in an ONNX model, in place: in weights, constants, casts, inputs and outputs."""
     single, halves = onnx.TensorProto.FLOAT, (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
     for tensor in [one for one in _tensors(model) if one.data_type in halves]:
         value = onnx.numpy_helper.to_array(tensor).astype("float32")
@@ -100,10 +87,7 @@ def _widen(model: Any, onnx: Any) -> None:
 
 
 def _rename_nodes(model: Any, onnx: Any) -> None:
-    """Give the nodes of an ONNX model new names, plain words with a number, in place.
-
-    A CumSum also gets the default that onnx2torch gets wrong.
-    """
+    """Name the nodes of an ONNX model anew, by plain words with a number, in place; give CumSum the default that onnx2torch gets wrong."""
     for number, node in enumerate(model.graph.node):
         kind = "".join(sign for sign in node.op_type if sign.isascii() and sign.isalnum())
         node.name = f"{kind}_{number}"
@@ -163,10 +147,7 @@ def _at_known_version(model: Any) -> Any:
 
 
 def _tensors(model: Any) -> Iterator[Any]:
-    """Yield the weights of an ONNX model's main graph, and the tensors of its nodes' attributes.
-
-    An attribute that holds none yields an empty tensor.
-    """
+    """Yield the weights of an ONNX model's main graph and the tensors of its nodes' attributes, empty for an attribute without one."""
     yield from model.graph.initializer
     for node in model.graph.node:
         for attribute in node.attribute:

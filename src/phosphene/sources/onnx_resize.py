@@ -27,11 +27,7 @@ class Rule(NamedTuple):
 
 
 class Resize(nn.Module):
-    """Resizes images (n, c, h, w) as a :class:`Rule` says; there may be other dimensions after the second.
-
-    Raises:
-        ValueError: its coordinates depend on a region of the image.
-    """
+    """Resizes images (n, c, h, w), or with further dimensions, as a Rule says; ValueError if it depends on a region of the image."""
 
     def __init__(self, rule: Rule) -> None:
         super().__init__()
@@ -40,10 +36,7 @@ class Resize(nn.Module):
         self.rule = rule
 
     def forward(self, pixels: Tensor, roi: Any = None, scales: Any = None, sizes: Any = None) -> Tensor:
-        """Return the images resized by ``scales``, or to ``sizes``, one for each dimension of ``pixels``.
-
-        ``roi`` is for other rules.
-        """
+        """Return the images resized by ``scales``, or to ``sizes``, one for each dimension of ``pixels``."""
         by_size = sizes is not None and sizes.numel() > 0
         targets = (sizes if by_size else scales).tolist()
         for axis in range(2, pixels.ndim):
@@ -70,15 +63,9 @@ def weights(rule: Rule, size: int, length: int, scale: float) -> Tensor:
     else:
         source = (target + 0.5) / scale - 0.5 if length > 1 or mode == "half_pixel" else target
     if rule.mode == "nearest":
-        rounded = {
-            "floor": source.floor(),
-            "ceil": source.ceil(),
-            "round_prefer_ceil": (source + 0.5).floor(),
-        }
-        taps, shares = (
-            rounded.get(rule.nearest_mode, (source - 0.5).ceil())[:, None],
-            torch.ones_like(target)[:, None],
-        )
+        rounded = {"floor": source.floor(), "ceil": source.ceil(), "round_prefer_ceil": (source + 0.5).floor()}
+        taps = rounded.get(rule.nearest_mode, (source - 0.5).ceil())[:, None]
+        shares = torch.ones_like(taps)
     else:
         radius = 1 if rule.mode == "linear" else 2
         taps = source.floor()[:, None] + torch.arange(1 - radius, radius + 1)
@@ -90,10 +77,7 @@ def weights(rule: Rule, size: int, length: int, scale: float) -> Tensor:
 
 
 def _kernel(distance: Tensor, rule: Rule) -> Tensor:
-    """Return the share of a pixel at each distance, 0 to 2: a line, or the cubic of Keys (1981).
-
-    The rule has the coefficient of the cubic.
-    """
+    """Return the share of a pixel at each distance, 0 to 2: a line, or the cubic of Keys (1981) with the rule's coefficient."""
     if rule.mode == "linear":
         return 1 - distance
     a = rule.cubic_coeff_a

@@ -26,9 +26,7 @@ def list_specs() -> list[tuple[str, str]]:
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load a classifier of torchvision as ``NAME``, ``NAME@WEIGHTS`` or ``NAME@random``.
-
-    It needs no trust, because its weights are plain tensors.
+    """Load a classifier of torchvision as ``NAME``, ``NAME@WEIGHTS`` or ``NAME@random``; no trust is needed: weights are plain tensors.
 
     Raises:
         ExtraError: torchvision is missing or broken.

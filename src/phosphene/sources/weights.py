@@ -9,7 +9,7 @@ import json
 import re
 import warnings
 import zipfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,8 @@ TRAINER_STATE = re.compile(
 )
 # What wrappers add inside names: torch.compile, and DataParallel around a part of the network.
 WRAPPER_NAMES = re.compile(r"(^|\.)(?:(?:_orig_mod|module)\.)+")
-AVERAGE = re.compile(
-    r"(?:^|[._])ema(?:[._]|$)", re.IGNORECASE
-)  # a running average of the weights, which its trainer would use
+# A running average of the weights, which its trainer would use.
+AVERAGE = re.compile(r"(?:^|[._])ema(?:[._]|$)", re.IGNORECASE)
 MODULE_TABLES = ("_parameters", "_buffers", "_modules")  # where a pickled network has them; no part of their names
 # Names of layers in the published weights of torchvision's DenseNets, which are older than its code.
 OLD_DENSENET = re.compile(
@@ -66,16 +65,13 @@ def load_weights(module: nn.Module, path: Path, *, network: str) -> tuple[str, .
         match_names({key: shape for file in files for key, shape in _read_shapes(file).items()}, module, path, network)
     state = read_state_dict(path)
     put_tensors(state, module, path, network)
-    shapes, module_shapes = (
-        {key: tuple(value.shape) for key, value in one.items()} for one in (state, module.state_dict())
-    )
-    prefix, num_fitting = _prefix(shapes, _file_names(state, module_shapes), module_shapes)
+    _, prefix, num_fitting = _pair(_shapes(state), _shapes(module.state_dict()))
     return (f"of several weights in {path.name}, those named {prefix}* are used",) if num_fitting > 1 else ()
 
 
 def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", network: str) -> None:
     """Copy a state dict's tensors into ``module``, in place, as :func:`match_names` pairs names; or WeightsError."""
-    names = match_names({key: tuple(value.shape) for key, value in state.items()}, module, path, network)
+    names = match_names(_shapes(state), module, path, network)
     tensors = {name: state[key] for name, key in names.items()}
     module_state = module.state_dict()
     problems = {
@@ -95,18 +91,9 @@ def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | st
 
 
 def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: str) -> dict[str, str]:
-    """Return the names of ``module``'s tensors -> those in the file, whose names and shapes are ``state``.
-
-    Of the prefixes in the file (``module.``, ``state_dict.model.``, ...) it is the one under which most of the network's
-    own names are, of equal ones that of an average (``ema``); names outside it belong to something else.
-
-    Raises:
-        WeightsError: names or shapes do not fit.
-    """
-    module_shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    file_names = _file_names(state, module_shapes)
-    prefix = _prefix(state, file_names, module_shapes)[0]
-    names = {name.removeprefix(prefix): key for name, key in file_names.items() if name.startswith(prefix)}
+    """Return the names of ``module``'s tensors -> those in the file, whose shapes are ``state``; WeightsError if they do not fit."""
+    module_shapes = _shapes(module.state_dict())
+    names, _, _ = _pair(state, module_shapes)
     starts = {key.removesuffix(name) for name, key in names.items() if name in module_shapes}
     if len(starts) == 1:  # what a wrapper's name stands before alone: {"module": ..., "optimizer": ...}
         start = starts.pop()
@@ -129,16 +116,17 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
 
 def count_rows(module: nn.Module, path: Path, classes: int) -> int:
     """Return how many rows a weights file has for the tensor with ``classes`` rows; ``classes`` if it lacks that."""
-    shapes, module_shapes = (
-        {key: tuple(one.shape) for key, one in state.items()} for state in (read_state_dict(path), module.state_dict())
-    )
-    names = _file_names(shapes, module_shapes)
-    prefix = _prefix(shapes, names, module_shapes)[0]
+    shapes, module_shapes = _shapes(read_state_dict(path)), _shapes(module.state_dict())
+    names, _, _ = _pair(shapes, module_shapes)
     for name, shape in module_shapes.items():
-        file_shape = shapes.get(names.get(f"{prefix}{name}", ""), ())
+        file_shape = shapes[names[name]] if name in names else ()
         if shape and file_shape and shape[0] == classes != file_shape[0] and shape[1:] == file_shape[1:]:
-            return int(file_shape[0])
+            return file_shape[0]
     return classes
+
+
+def _shapes(state: Mapping[str, Tensor]) -> Shapes:
+    return {key: tuple(tensor.shape) for key, tensor in state.items()}
 
 
 def _may_be_extra(name: str) -> bool:
@@ -146,27 +134,26 @@ def _may_be_extra(name: str) -> bool:
     return name.startswith(AUXILIARY + LOSS_PREFIXES) or name.rpartition(".")[2] in COUNTER_NAMES
 
 
-def _file_names(state: Iterable[str], module_names: Collection[str]) -> dict[str, str]:
-    """Return the names in a file, without what wrappers and old torchvision add, each with its key there."""
-    # If the network itself has a part of such a name, no wrapper has added it.
-    has_wrapper_names = any(WRAPPER_NAMES.search(name) for name in module_names)
-    keys = {key if has_wrapper_names or key in module_names else WRAPPER_NAMES.sub(r"\1", key): key for key in state}
-    return {name if name in module_names else OLD_DENSENET.sub(r"\1\2", name): key for name, key in keys.items()}
+def _pair(state: Shapes, module_shapes: Shapes) -> tuple[dict[str, str], str, int]:
+    """Return the names below the best prefix in a file -> their keys there, that prefix, and how many prefixes are as good.
 
-
-def _prefix(state: Shapes, names: Mapping[str, str], module_shapes: Shapes) -> tuple[str, int]:
-    """Return the prefix in a file under which most of a network's names and shapes are, and how many tie.
-
-    Of equal ones it is that of an average (EMA).
+    The best prefix (``module.``, ``state_dict.model.``, ...) is the one under which most of the network's own names and
+    shapes are, of equal ones that of an average (``ema``); what is outside it belongs to something else. Names are without
+    what wrappers and old torchvision add.
     """
+    # If the network itself has a part of such a name, no wrapper has added it.
+    has_wrapper_names = any(WRAPPER_NAMES.search(name) for name in module_shapes)
+    keys = {key if has_wrapper_names or key in module_shapes else WRAPPER_NAMES.sub(r"\1", key): key for key in state}
+    keys = {name if name in module_shapes else OLD_DENSENET.sub(r"\1\2", name): key for name, key in keys.items()}
     counts: collections.Counter[str] = collections.Counter()
-    for name, key in names.items():
+    for name, key in keys.items():
         parts = name.split(".")
         ends = (".".join(parts[place:]) for place in range(len(parts)))
         counts.update(name.removesuffix(end) for end in ends if module_shapes.get(end) == state[key])
     most = max(counts.values(), default=0)
     ties = [prefix for prefix, count in counts.items() if count == most]
-    return max(ties, key=lambda prefix: bool(AVERAGE.search(prefix)), default=""), len(ties)
+    best = max(ties, key=lambda prefix: bool(AVERAGE.search(prefix)), default="")
+    return {name.removeprefix(best): key for name, key in keys.items() if name.startswith(best)}, best, len(ties)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -191,10 +178,8 @@ def _read_file(path: Path) -> dict[str, Tensor]:
             return load_file(path)
     try:
         _refuse_compression(path)
-        with (
-            warnings.catch_warnings(action="ignore"),
-            _inert_classes(path),
-        ):  # about TorchScript, which is refused below
+        # The warnings are about TorchScript, which is refused below.
+        with warnings.catch_warnings(action="ignore"), _inert_classes(path):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"weights {path} {UNREADABLE}: {first_line(error)}") from error
@@ -276,11 +261,7 @@ def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _shards(index: Path) -> list[Path]:
-    """Return the files that an index of shards (``.index.json``) names, which must lie beside it.
-
-    Raises:
-        WeightsError: the index is damaged, or names a file elsewhere.
-    """
+    """Return the files that an index of shards (``.index.json``) names; WeightsError if it is damaged, or names one elsewhere."""
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(set(weight_map.values()))
