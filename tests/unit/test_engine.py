@@ -361,7 +361,8 @@ def test_where_memory_runs_out_python_frees_what_only_refers_to_itself() -> None
     found, seen = weakref.ref(cycle), []
     del cycle
 
-    def run() -> None:
+    @halving_micro_batch
+    def run(_: Engine) -> None:
         seen.append(found() is None)
         if not seen[-1]:
             raise torch.cuda.OutOfMemoryError
@@ -369,7 +370,7 @@ def test_where_memory_runs_out_python_frees_what_only_refers_to_itself() -> None
     gc.disable()
     try:
         with Engine(classifier(), device="cpu", micro_batch=4) as engine:
-            halving_micro_batch(engine, run)
+            run(engine)
     finally:
         gc.enable()
     assert seen == [False, True]

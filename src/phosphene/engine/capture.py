@@ -27,9 +27,7 @@ ROUNDING = {torch.float64: 1e-6, torch.float32: 0.02}
 
 
 class CapturedSteps:
-    """Cache of an engine open on a GPU: ``get(step, key)`` returns the CapturedStep of a key, which is replayed as one CUDA graph.
-
-    The engine shares it with those that it makes to read units (``Engine.with_units``).
+    """Cache of an engine open on a GPU, and of those that it makes to read units: ``get(step, key)`` returns the CapturedStep of a key.
 
     Args:
         name: The network's name, for the warning.
@@ -106,11 +104,7 @@ class CapturedStep:
 
 
 class CudaGraphs:
-    """Called with a step and its inputs, records it as a CUDA graph and returns its replay; all graphs share their memory.
-
-    Args:
-        device: The GPU.
-    """
+    """Called with a step and its inputs, records it as a CUDA graph of a GPU and returns its replay; all graphs share their memory."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -123,6 +123,7 @@ class Engine:
         step = without_autocast(self.device)(step)
         return step if self._captured is None else self._captured.get(step, (self, step.__qualname__, *key))
 
+    @halving_micro_batch
     def mean_gradients(
         self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy", prior: "Prior | None" = None
     ) -> MeanGradients:
@@ -141,23 +142,19 @@ class Engine:
         Raises:
             DeviceError: the device has no memory for one image.
         """
+        maps, count = samples.shape[:2]
+        gradient = torch.zeros_like(nu)
+        entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
+        hit, weight = torch.zeros_like(entropy), torch.zeros_like(entropy)
+        for images, owner in self._nudged(samples, nu, together=prior.views * count if prior else 1):
+            forward, context = self.forwards.get(len(images), prior), prior and prior.differentiating(owner, weight)
+            slope, _, logits = self.differentiate(images, classes[owner], loss, forward, context)
+            gradient.index_add_(0, owner, slope)
+            entropy.index_add_(0, owner, cross_entropy(*virtual_logits(logits, classes[owner])))
+            hit.index_add_(0, owner, hits(logits, classes[owner]).to(self.dtype))
+        return MeanGradients(gradient / count, entropy / count, hit / count, weight / count)
 
-        def run() -> MeanGradients:
-            """Return the MeanGradients of all maps, computed in micro-batches; called again with smaller ones if memory runs out."""
-            maps, count = samples.shape[:2]
-            gradient = torch.zeros_like(nu)
-            entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
-            hit, weight = torch.zeros_like(entropy), torch.zeros_like(entropy)
-            for images, owner in self._nudged(samples, nu, together=prior.views * count if prior else 1):
-                forward, context = self.forwards.get(len(images), prior), prior and prior.differentiating(owner, weight)
-                slope, _, logits = self.differentiate(images, classes[owner], loss, forward, context)
-                gradient.index_add_(0, owner, slope)
-                entropy.index_add_(0, owner, cross_entropy(*virtual_logits(logits, classes[owner])))
-                hit.index_add_(0, owner, hits(logits, classes[owner]).to(self.dtype))
-            return MeanGradients(gradient / count, entropy / count, hit / count, weight / count)
-
-        return halving_micro_batch(self, run)
-
+    @halving_micro_batch
     def gradients(self, images: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Gradients:
         """Return each image's gradient (n, c, h, w) and value of the loss for its class or target, and whether that is predicted.
 
@@ -169,19 +166,15 @@ class Engine:
         Raises:
             DeviceError: the device has no memory for one image.
         """
+        size = self._images_at_once(images)
+        parts = []
+        for chunk, own in zip(torch.split(images, size), torch.split(classes, size), strict=True):
+            chunk_here = chunk.detach().to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+            parts.append(self.differentiate(chunk_here, own, loss, self.forwards.get(len(chunk))))
+        gradient, losses, logits = (torch.cat(part) for part in zip(*parts, strict=True))
+        return Gradients(gradient, losses, hits(logits, classes))
 
-        def run() -> Gradients:
-            """Return the Gradients of all images, computed in micro-batches; the caller repeats it with smaller ones if memory runs out."""
-            size = self._images_at_once(images)
-            parts = []
-            for chunk, own in zip(torch.split(images, size), torch.split(classes, size), strict=True):
-                chunk_here = chunk.detach().to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
-                parts.append(self.differentiate(chunk_here, own, loss, self.forwards.get(len(chunk))))
-            gradient, losses, logits = (torch.cat(part) for part in zip(*parts, strict=True))
-            return Gradients(gradient, losses, hits(logits, classes))
-
-        return halving_micro_batch(self, run)
-
+    @halving_micro_batch
     @torch.no_grad()
     def mean_probabilities(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Tensor:
         """Return, per map, its class's mean probability, (m,), over its samples less the map, clipped (for the sign test, Alg. 1, line 10).
@@ -191,26 +184,17 @@ class Engine:
             nu: (m, c, h, w).
             classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
         """
+        total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
+        for images, owner in self._nudged(samples, nu):
+            total.index_add_(0, owner, target_probabilities(self._network(images), classes[owner]))
+        return total / samples.shape[1]
 
-        def run() -> Tensor:
-            """Return each map's mean probability, (m,), by forward micro-batches; called again with smaller ones if memory runs out."""
-            total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
-            for images, owner in self._nudged(samples, nu):
-                total.index_add_(0, owner, target_probabilities(self._network(images), classes[owner]))
-            return total / samples.shape[1]
-
-        return halving_micro_batch(self, run)
-
+    @halving_micro_batch
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
         """Return the network's logits (n, classes) for images (n, c, h, w) in [0, 1], run in micro-batches without gradients."""
-
-        def run() -> Tensor:
-            """Return the logits of :meth:`logits`'s images, in micro-batches; it is called again with smaller ones if memory runs out."""
-            chunks = torch.split(images, self._images_at_once(images))
-            return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in chunks])
-
-        return halving_micro_batch(self, run)
+        chunks = torch.split(images, self._images_at_once(images))
+        return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in chunks])
 
     def logits_of_samples(self, samples: Tensor) -> Tensor:
         """Return logits (n, classes) for samples, uint8 (n, c, h, w); cached for the last tensor, so change neither tensor nor network."""

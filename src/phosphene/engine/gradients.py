@@ -14,7 +14,7 @@ MAX_STEPS_WITHOUT_GRADIENT = 5  # steps of a map without any gradient before the
 
 
 class MeanGradients(NamedTuple):
-    """What :meth:`Engine.mean_gradients` gives per map, as means over samples: gradient, cross-entropy, share predicted as its class.
+    """What :meth:`Engine.mean_gradients` returns per map, as means over its samples.
 
     Attributes:
         gradient: (m, c, h, w): gradient of the loss at the clipped inputs (Alg. 1, line 4).
@@ -30,7 +30,7 @@ class MeanGradients(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What :meth:`Engine.gradients` returns per image: the loss gradient, the loss, and whether the network predicts its class.
+    """What :meth:`Engine.gradients` returns per image.
 
     Attributes:
         gradient: (n, c, h, w): gradient of the image's loss at the image.
@@ -50,15 +50,9 @@ def norm(images: Tensor) -> Tensor:
 
 
 def input_gradient(losses: Tensor, images: Tensor, classifier: Classifier) -> Tensor:
-    """Return the gradient, in the shape of ``images``, of the sum of ``losses`` (n,); CardError that names the cause if there is none.
+    """Return the gradient, in the shape of ``images``, of the sum of ``losses`` (n,) computed from them; CardError if there is none.
 
-    Args:
-        losses: (n,), computed from ``images`` by the network.
-        images: (n, c, h, w) in [0, 1], which require gradients.
-        classifier: The network, run once more where it has to be searched for the cause.
-
-    Raises:
-        CardError: the network gives no gradient: it is quantised, detached, or ends in argmax.
+    The message names the cause, for which the network is run once more: it is quantised, detached, or ends in argmax.
     """
     gradient = torch.autograd.grad(losses.sum(), images, allow_unused=True)[0] if losses.requires_grad else None
     if gradient is None:
@@ -95,7 +89,6 @@ def _why_no_gradient(classifier: Classifier, images: Tensor) -> str:
     causes: list[str] = []
 
     def hook(part: nn.Module, inputs: "tuple[Any, ...]", output: Any) -> None:
-        """Forward hook: note the cause if this module runs without gradients, gets none with its input or gives none with its output."""
         name = f"layer {names[part]!r} ({type(part).__name__})" if names[part] else "its own forward"
         if not torch.is_grad_enabled():  # also in inference mode
             causes.append("it runs under torch.no_grad or torch.inference_mode: remove that")

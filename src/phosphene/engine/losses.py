@@ -24,11 +24,9 @@ def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
 def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
     """Return the loss ``log((1 - p) / p)``, (n,), from logits (n, classes) and class indices (n,), no sets; its gradient lasts near p = 1.
 
-    It is the log-sum-exp of the other logits, minus the logit of the class.
-
-    Zhao, Liu, Larson, "On Success and Simplicity" (NeurIPS 2021), found that targeted perturbations transfer once the
-    loss does not saturate. Their loss, the bare logit, lets the other classes grow along; this one does not
-    (docs/ablations.md).
+    It is the log-sum-exp of the other logits, minus the logit of the class. Zhao, Liu, Larson, "On Success and Simplicity"
+    (NeurIPS 2021), found that targeted perturbations transfer once the loss does not saturate. Their loss, the bare logit,
+    lets the other classes grow along; this one does not (docs/ablations.md).
     """
     target_logit, other_logits = _target_and_others(logits, classes)
     return other_logits.logsumexp(1) - target_logit

@@ -7,7 +7,7 @@ import gc
 import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import torch
 
@@ -16,6 +16,7 @@ from phosphene.errors import DeviceError, first_line
 if TYPE_CHECKING:
     from phosphene.engine.engine import Engine
 
+P = ParamSpec("P")
 Result = TypeVar("Result")
 
 # Pixels that go through the network together. On a CPU, more than 8 images of 224 x 224 are no faster and take more
@@ -53,38 +54,39 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def halving_micro_batch(engine: "Engine", run: Callable[[], Result]) -> Result:
-    """Return ``run()``; if GPU memory runs out, halve the engine's micro-batch for good and repeat; DeviceError if one image does not fit.
+def halving_micro_batch(
+    method: Callable[Concatenate["Engine", P], Result],
+) -> Callable[Concatenate["Engine", P], Result]:
+    """Decorate a method of an engine: if GPU memory runs out, halve the micro-batch for good and repeat it; DeviceError at one image."""
 
-    Raises:
-        DeviceError: not even one image fits.
-    """
-    while True:
-        try:
-            return run()
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            if engine.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-                raise  # memory cannot be freed now: the step is taken eagerly
-            if engine.micro_batch == 1:
-                name, device = engine.classifier.name, engine.device
-                cause = "" if isinstance(error, torch.cuda.OutOfMemoryError) else f" ({first_line(error)})"
-                raise DeviceError(
-                    f"{device} has no memory for one image of {name}{cause}: try the device cpu."
-                ) from None
-        engine.micro_batch = max(1, engine.micro_batch // 2)  # out here, where the error no longer keeps tensors
-        gc.collect()  # tensors in cycles, as of engines that are closed
-        torch.cuda.empty_cache()
+    @functools.wraps(method)
+    def run(engine: "Engine", /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        while True:
+            try:
+                return method(engine, *args, **kwargs)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if engine.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+                    raise  # memory cannot be freed now: the step is taken eagerly
+                if engine.micro_batch == 1:
+                    name, device = engine.classifier.name, engine.device
+                    cause = "" if isinstance(error, torch.cuda.OutOfMemoryError) else f" ({first_line(error)})"
+                    raise DeviceError(
+                        f"{device} has no memory for one image of {name}{cause}: try the device cpu."
+                    ) from None
+            engine.micro_batch = max(1, engine.micro_batch // 2)  # out here, where the error no longer keeps tensors
+            gc.collect()  # tensors in cycles, as of engines that are closed
+            torch.cuda.empty_cache()
+
+    return run
 
 
 def at_one_micro_batch(engine: "Engine", run: Callable[[], Result]) -> Result:
     """Return ``run()``, repeated until the engine's micro-batch was not halved meanwhile: then hooks have seen each micro-batch once.
 
-    Args:
-        engine: The engine that ``run`` calls.
-        run: Sends micro-batches of ``engine.micro_batch`` images through the network, and collects what hooks see, from
-            nothing at each call: a micro-batch for which memory runs out goes through the network again, in parts.
+    ``run`` collects what hooks see from nothing at each call: a micro-batch for which memory runs out goes through the network
+    again, in parts.
     """
     while True:
         size, result = engine.micro_batch, run()

@@ -52,12 +52,7 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
 
 
 def refuse_mixture(error: RuntimeError, name: str, device: torch.device, dtype: torch.dtype) -> None:
-    """Raise CardError if torch's ``error`` is that the network ``name`` mixes devices, or types of numbers.
-
-    Raises:
-        CardError: it is: not all its tensors are on ``device``, to which it was moved, or it casts what it computes with
-            to another type than ``dtype``, to which it was converted.
-    """
+    """Raise CardError if torch's ``error`` is that a network has tensors elsewhere than on ``device``, or casts to another type."""
     # torch.FloatTensor, as a type, stands for a tensor on the CPU among others on a GPU
     if re.search(r"same device|expected device|but got device type|torch\.FloatTensor", str(error)):
         fix = "trace it on that device" if "TorchScript" in str(error) else "register them as buffers"
@@ -91,10 +86,7 @@ def has_depthwise(module: nn.Module) -> bool:
 
 @contextmanager
 def forward_hooks(modules: Sequence[nn.Module], hook: Callable[..., object]) -> Iterator[None]:
-    """For a ``with`` block: have ``hook(module, inputs, output)`` called after every forward pass of the modules; then remove it.
-
-    On leaving, also by an exception, the hooks are removed.
-    """
+    """For a ``with`` block: have ``hook(module, inputs, output)`` called after every forward pass of the modules; then remove it."""
     with ExitStack() as hooks:
         for module in modules:
             hooks.callback(module.register_forward_hook(hook).remove)
@@ -108,8 +100,6 @@ def hookable(module: nn.Module) -> dict[nn.Module, str]:
 
 def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str = "", *, size: tuple[int, int]) -> str:
     """Call ``run``, a forward pass; return the name of the last module to give feature maps or tokens, or ``name`` if that does so.
-
-    :func:`phosphene.spatial_activation.as_spatial_activation` defines both.
 
     Args:
         module: The network.
@@ -130,7 +120,6 @@ def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str 
     flattened_channels = 0  # channels of feature maps that were flattened to (n, c, h w), which are not tokens
 
     def hook(part: nn.Module, _: object, output: object) -> None:
-        """Forward hook: add the module's name to the candidates if its output has positions in the image (feature maps, tokens)."""
         nonlocal feature_maps, flattened_channels
         if not names[part] or not isinstance(output, Tensor) or as_spatial_activation(output, size) is None:
             return

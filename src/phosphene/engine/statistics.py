@@ -100,11 +100,8 @@ class FeatureStatistics:
     def divergence(self, features: Features, owner: Tensor) -> Tensor:
         """Return, per image, (n,), how far the features of all images of its map are from the samples': a mean over channels and layers.
 
-        It is the Kullback-Leibler divergence of normal densities, KL(nudged samples || samples), in nats.
-
-        Args:
-            features: Of one forward pass, from :meth:`collecting_features`.
-            owner: (n,): the number of the map that each image was nudged by.
+        It is the Kullback-Leibler divergence of normal densities, KL(nudged samples || samples), in nats, from the Features of
+        one forward pass. ``owner``, (n,), is the number of the map that each image was nudged by.
         """
         layers = []
         for layer, usual in zip(self.layers, self.of_samples, strict=True):
@@ -121,7 +118,6 @@ class FeatureStatistics:
         values: dict[nn.Module, int] = defaultdict(int)
 
         def hook(part: nn.Module, _: object, output: Any) -> None:
-            """Forward hook: count a module's output values if they have positions in the image and a row per sample."""
             grid = as_spatial_activation(output, self.size)
             if grid is not None and len(grid) in (len(few), engine.classifier.batch):  # to which some are padded
                 values[part] += grid.numel()
@@ -164,7 +160,6 @@ class Prior(NamedTuple):
         with self.statistics.collecting_features() as features:
 
             def gradient_of(losses: Tensor, images: Tensor, classifier: Classifier) -> Tensor:
-                """Return the gradient, in the shape of ``images``; its arguments and errors are those of input_gradient."""
                 divergence = self.statistics.divergence(features, maps)
                 if self.weight is not None:
                     weight = self.weight[maps]

@@ -22,11 +22,10 @@ from phosphene.concepts import Sides
 def targets_of(
     sides: Sequence[Sides], classes: int, device: "torch.device | str" = "cpu", *, multi_label: bool = False
 ) -> Tensor:
-    """Return targets of Sides: indices (n,) of single classes (not multi-label), or int8 (n, columns of classes, units): 1 for, -1 against.
+    """Return targets of Sides: indices (n,) of single classes (not multi-label), or int8 (n, columns): 1 for, -1 against.
 
-    Sides without classes stand for units, whose columns follow those of the classes, in order. The columns are the
-    classes, the units, and for a multi-label network or with units "none of these". A multi-label
-    network gets int8 targets for single classes as well.
+    The columns are the classes, the units, for which Sides without classes stand in order, and for a multi-label network or
+    with units "none of these".
     """
     units = sum(not up for up, _ in sides)
     if not multi_label and all(len(up) == 1 and not against for up, against in sides):
@@ -40,10 +39,10 @@ def targets_of(
 
 
 def virtual_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits and class indices (n,) for a cross-entropy: as given for classes; for sets, column 0 joins all marked 1, against -1.
+    """Return logits and class indices (n,) for a cross-entropy: for classes as given; for sets, all marked 1 against those marked -1.
 
-    For sets the target is always 0: that column is the log-sum-exp of the logits marked 1. All other columns follow it,
-    -inf but for those marked -1.
+    For sets the target is column 0, the log-sum-exp of the logits marked 1. All other columns follow it, -inf but for those
+    marked -1.
     """
     if targets.ndim == 1:
         return logits, targets

@@ -25,7 +25,7 @@ ACTIVE = 0.99
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of a network whose units can be named: its name, the kind of module, the shape of its output and its number of units.
+    """A layer of a network whose units can be named.
 
     Attributes:
         name: Name of the module in the network, ``features.18.0``.
@@ -41,12 +41,9 @@ class Layer:
 
 
 def mean_activations(output: Any, size: tuple[int, int]) -> "Tensor | None":
-    """Return a module's output averaged over positions, (n, units); ``None`` for outputs that are no activations of units.
+    """Return a module's output averaged over positions, (n, units); ``None`` for what is neither feature maps, nor tokens, nor (n, units).
 
-    Args:
-        output: Feature maps or tokens (:func:`phosphene.spatial_activation.as_spatial_activation`), or a flat output
-            (n, units), with further dimensions of length 1 or without.
-        size: Height and width of the network's input.
+    ``size`` is the height and width of the network's input. Further dimensions of length 1 do not matter.
     """
     if not isinstance(output, Tensor) or not output.is_floating_point() or output.ndim < 2:
         return None
@@ -65,7 +62,6 @@ def list_layers(engine: "Engine") -> list[Layer]:
     found: dict[str, Layer] = {}
 
     def hook(part: nn.Module, _: object, output: Any) -> None:
-        """Forward hook: note the layer with the shape of its output, if the output has units, the batch of the image and a gradient."""
         mean = mean_activations(output, space.size)
         if mean is not None and mean.requires_grad and len(mean) == batch:
             found.pop(names[part], None)  # of a module that is called again, the last call counts
@@ -83,7 +79,7 @@ def layer_outputs(
 ) -> Tensor:
     """Run images (n, c, h, w), in [0, 1] or uint8, in micro-batches; return ``convert(output, input size)`` of the module, joined along n.
 
-    Of the layer "" they are the logits.
+    The output of the layer "" is the logits.
     """
     size = engine.classifier.input.size
     outputs: list[Tensor] = []  # a module may be called several times in one forward pass: the last usable call counts
@@ -94,7 +90,6 @@ def layer_outputs(
             outputs.append(converted)
 
     def run() -> Tensor:
-        """Return the converted outputs for all images, joined; called again if micro-batches were halved meanwhile."""
         parts = []
         for chunk in torch.split(images, engine.micro_batch):
             outputs.clear()
@@ -143,7 +138,7 @@ class UnitClassifier(Classifier):
         read: dict[str, Any] = {}
 
         def hook(part: nn.Module, _: object, output: object) -> None:
-            """Forward hook: average the output at once, because the next module may change it in place."""
+            """Average the output at once, because the next module may change it in place."""
             if (mean := mean_activations(output, self.input.size)) is not None:
                 read[names[part]] = mean
 
@@ -159,9 +154,7 @@ class UnitClassifier(Classifier):
         return torch.cat([logits.to(columns[0]), torch.stack(columns, 1)], 1)
 
     def confidences(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the probability of each row's target, (n,) in [0, 1]; of a unit, the share of samples that activate it less.
-
-        The samples are those whose activations the classifier was made with.
+        """Return the probability of each row's target, (n,) in [0, 1]; of a unit, the share of its own samples that activate it less.
 
         Args:
             logits: (n, classes + units).

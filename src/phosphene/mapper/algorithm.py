@@ -20,9 +20,7 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 @dataclass(eq=False)
 class Moments:
-    """Adam's first and second moments of m maps, and the number of steps taken.
-
-    They are updated in place, so that an optimization can resume.
+    """Adam's moments of m maps, updated in place, so that an optimization can resume.
 
     Attributes:
         step: Steps taken.
@@ -47,11 +45,9 @@ def accumulate(
     colours: "Tensor | None" = None,
     prior: "Prior | None" = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Run Algorithm 1 on m maps, starting from ``nu``; yield after every step.
+    """Run Algorithm 1 on m maps, starting from ``nu``; yield the maps (m, c, h, w), losses (m,) and hits (m,) after every step.
 
-    Each step yields the maps (m, c, h, w), their losses (m,), and per map the share of samples that hit (m,).
-
-    A sample hits if it is classified as its map's class. Samples, and views of the maps, come from ``draws``.
+    A map's hits are the share of its samples that are classified as its class.
 
     Args:
         engine: Calls the network.
@@ -72,10 +68,7 @@ def accumulate(
         batch: Tensor, views: "Tensor | None", bias1: Tensor, bias2: Tensor, size: Tensor,
         classes: Tensor, nu: Tensor, mean: Tensor, square: Tensor, weight: "Tensor | None",
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        """Take one step of Algorithm 1 (its lines 3 to 15), as a function of tensors for a CUDA graph.
-
-        It returns the maps, Adam's moments, the statistics' weight, losses and hits.
-        """
+        """Take one step (lines 3 to 15), as a function of tensors, so that a GPU can replay it."""
         weighted_prior = prior and prior._replace(weight=weight)
         batch_means = mean_view_gradients(engine, batch, nu, views, classes, recipe.loss, weighted_prior)  # lines 3, 4
         x = smooth(batch_means.gradient)
@@ -100,18 +93,12 @@ def accumulate(
 
 
 def scalars(like: Tensor, *values: float) -> tuple[Tensor, ...]:
-    """Return ``values`` as 0-dimensional tensors of the type and device of ``like``.
-
-    They change from step to step, so a CUDA graph takes them as inputs.
-    """
+    """Return ``values``, which change from step to step, as 0-dimensional tensors like ``like``: a CUDA graph takes them as inputs."""
     return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True).unbind()
 
 
 def step_size(recipe: Recipe, k: int) -> float:
-    """Return the size of step ``k``, counted from 1.
-
-    It falls along a cosine from the recipe's ``step_size`` to ``step_decay`` times that.
-    """
+    """Return the size of step ``k``, from 1: it falls along a cosine from the recipe's ``step_size`` to ``step_decay`` times that."""
     progress = (1 - math.cos(math.pi * (k - 1) / max(recipe.steps - 1, 1))) / 2
     return recipe.step_size * (1 - (1 - recipe.step_decay) * progress)
 

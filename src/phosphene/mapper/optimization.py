@@ -62,8 +62,7 @@ def map_jobs(
         frames: Images of each map as it develops, evenly spaced over all steps; they do not change the map.
 
     Raises:
-        NumericError: the network gives NaN or infinity.
-        RecipeError: the network has no spatial activation, or not the one that the recipe names.
+        PhospheneError: as :class:`MapOptimization` and its methods say.
     """
     optimization = MapOptimization(engine, pool, jobs, recipe)
     recorder = FrameRecorder(frames, recipe.contrast)
@@ -79,14 +78,7 @@ class MapOptimization:
 
     Every map draws mini-batches and views from a generator of its own, seeded by its job, so that they do not depend
     on the other maps of the group. Between two steps, :meth:`state` is all that is needed to resume from there, to the
-    same bits on the same kind of machine.
-
-    Args:
-        engine: An open engine.
-        pool: Samples on any device.
-        jobs: Concepts and seeds.
-        recipe: Hyper-parameters.
-        state: State to resume from, as :meth:`state` returned it; by default the maps start at zero.
+    same bits on the same kind of machine; ``state`` is what it returned, and by default the maps start at zero.
 
     Raises:
         RecipeError: the network has no spatial activation, or not the one that the recipe names.
@@ -155,10 +147,9 @@ class MapOptimization:
                     return
 
     def _record(self, block: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[Step]:
-        """Store the results of a block of steps; return a Step for each until all maps have stopped.
+        """Store the results of a block of steps; return a Step for each until all maps have stopped; NumericError if a loss is not finite.
 
-        The state is then that after all of them, though the caller sees one after the other. NumericError if a loss
-        is not finite.
+        The state is then that after all of them, though the caller sees one after the other.
         """
         losses, hits = torch.stack([torch.stack(figures) for _, *figures in block], 1).tolist()
         reports: list[Step] = []
@@ -198,12 +189,9 @@ class MapOptimization:
         return None not in self.stopped
 
     def finish(self, recorder: "FrameRecorder | None" = None) -> list[ConceptMap]:
-        """Return the finished maps, one ConceptMap per job, with their measurements and recorded frames.
+        """Return the finished maps, one ConceptMap per job, with their measurements and recorded frames; NumericError if one is not finite.
 
         Xi is that of the refinement if there was one, and is else measured here.
-
-        Raises:
-            NumericError: the network gives NaN or infinity.
         """
         engine, recipe, run_recipe = self.engine, self.recipe, self.effective_recipe
         xi = self.xi

@@ -47,10 +47,7 @@ def refine(
         square: Tensor,
         xi: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Take one Adam step on Eq. 2 without projection, as a function of tensors for a CUDA graph.
-
-        It returns the maps, Adam's moments, losses and hits.
-        """
+        """Take one Adam step on Eq. 2 without projection, as a function of tensors, so that a GPU can replay it."""
         batch_means = engine.mean_gradients(batch, nu, classes, recipe.loss)
         # d/d nu of J(I - nu) is minus the gradient at the input, which is taken there and not through the clip.
         slope = -batch_means.gradient + recipe.penalty * (1 - xi) / nu[0].numel() * nu.sign()

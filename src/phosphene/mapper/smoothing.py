@@ -32,10 +32,7 @@ class Smoothing:
             self.gain = gain / gain.square().mean().sqrt()
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """Return maps (m, c, h, w) with their frequencies scaled and their channels mixed.
-
-        Exponent 0 without colours changes nothing.
-        """
+        """Return maps (m, c, h, w) with their frequencies scaled and their channels mixed."""
         if self.gain is not None:
             maps = torch.fft.irfft2(torch.fft.rfft2(maps) * self.gain, s=maps.shape[-2:])
         return maps if self.colours is None else torch.einsum("ij,mjhw->mihw", self.colours, maps)
@@ -59,10 +56,8 @@ def centre_window(width: float, like: Tensor) -> Tensor:
 def colour_matrix(covariance: Tensor, exponent: float) -> "Tensor | None":
     """Return the power ``exponent / 2`` of the channels' covariance (c, c), scaled to keep white noise's std.
 
-    Samples of a single colour have no covariance; then, too, the result is ``None``.
-
     With 1, a map's colours vary as the samples' do: mostly from dark to light, as in photographs (Olah et al., "Feature
-    Visualization", 2017, take a fixed matrix of ImageNet's). With 0, the result is ``None`` and channels are unchanged.
+    Visualization", 2017, take a fixed matrix of ImageNet's). ``None``, for no change, with 0 or samples of a single colour.
     """
     variances, axes = torch.linalg.eigh(covariance.double())
     if not exponent or float(variances.max()) <= 0:

@@ -23,9 +23,7 @@ def resolve_units(
     most: int = DEFAULT_CHANNELS,
     device: str = "auto",
 ) -> list[Concept]:
-    """Return the concepts with each ``unit:LAYER:*`` replaced by the layer's most active channels.
-
-    They are the ``most`` channels with the largest mean activation on ``pool``.
+    """Return the concepts with each ``unit:LAYER:*`` replaced by the layer's ``most`` channels of largest mean activation on ``pool``.
 
     Raises:
         ConceptError: the network does not have a layer or channel, a direction is of another layer, or ``most`` was given
@@ -60,11 +58,9 @@ def resolve_units(
 
 
 def engine_and_targets(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tuple[Engine, Tensor]:
-    """Return the engine to map the concepts with, and the targets of the maps.
+    """Return the engine to map the concepts with, and the targets of the maps: :func:`phosphene.engine.targets.targets_of`.
 
     For units, it is an engine of the same network whose logits have a column per unit after those of the classes.
-
-    The targets are class indices (m,), or a row of 1, -1 or 0 per map: :func:`phosphene.engine.targets.targets_of`.
 
     Raises:
         CardError: a concept is a class, and the network's outputs are measurements.
