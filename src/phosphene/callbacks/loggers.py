@@ -78,10 +78,7 @@ class WeightsAndBiases:
         self._log(tag, value, step)
 
     def _log(self, tag: str, value: Any, step: int) -> None:
-        """Log a value, an image or a number, under a tag against the step metric.
-
-        The metric is defined at a tag's first use.
-        """
+        """Log an image or a number under a tag against the step metric, which is defined at a tag's first use."""
         if tag not in self._defined:
             self.run.define_metric(tag, step_metric=self.step_metric)
             self._defined.add(tag)

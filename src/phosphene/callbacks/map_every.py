@@ -107,9 +107,7 @@ class MapEvery:
         return None if epoch % self.every else self.map(epoch)
 
     def map(self, epoch: int) -> ConceptMaps:
-        """Compute and return maps of the network as it is now, whatever ``every`` is.
-
-        They are stored in ``history[epoch]``, and logged if there is a logger.
+        """Compute and return maps of the network as it is now, whatever ``every`` is; store them in ``history[epoch]``, and log them.
 
         Raises:
             JobsError: the network returns NaN or infinity.

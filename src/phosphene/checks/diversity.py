@@ -8,10 +8,7 @@ from phosphene.checks.finding import Finding, two_decimals
 
 
 def find(context: CheckContext) -> Finding:
-    """Return a finding of figures only: 1 less the mean similarity between seeds of a class.
-
-    Seeds are those of the run, or second ones that were made before.
-    """
+    """Return a finding of figures only: 1 less the mean similarity between seeds of a class."""
     groups = [[one, *context.same_class(one)] for one in context.chosen]
     within = mean_similarities(pair for group in groups for pair in itertools.combinations(group, 2))
     figures = {f"diversity_{name}_at_seeds": 1 - value for name, value in within.items()}

@@ -19,11 +19,8 @@ from phosphene.metrics.scores import CONTRASTS
 def find(context: CheckContext) -> Finding:
     """Return a finding of figures only: mean class probability and targeting rate at seven contrasts.
 
-    The targeting rate is the share of held-out samples that are moved by subtracting a map.
-
-    The image is ``clip(0.5 - q nu / std(nu))``, and ``q nu / std(nu)`` is subtracted from samples, so that both have
-    the same deviation. Held-out samples that the network classifies as the class already are left out. There is no
-    rule to pass.
+    The image is ``clip(0.5 - q nu / std(nu))``, and ``q nu / std(nu)`` is subtracted from held-out samples, so that both
+    have the same deviation. Samples that the network classifies as the class already are left out.
     """
     figures: dict[str, float] = {}
     with context.engine() as engine:
@@ -45,10 +42,7 @@ def find(context: CheckContext) -> Finding:
 
 
 def _explain(figures: dict[str, float], words: Words) -> str:
-    """Return sentences on how class probability and targeting rate change with contrast.
-
-    Of units it is the percentile in place of the probability.
-    """
+    """Return sentences on how class probability, or the percentile of units, and targeting rate change with contrast."""
     first, middle, last = (f"{contrast:g}" for contrast in (CONTRASTS[0], SCORE_CONTRAST, CONTRASTS[-1]))
     low, value, high = (words.number(figures[f"p_class_at_{contrast}"]) for contrast in (first, middle, last))
     subject = "the network gives a map's class p" if words.kind == "class" else f"the {words.confidence} of the maps is"

@@ -17,8 +17,6 @@ TOLERANCE = 1e-9
 def find(context: CheckContext) -> Finding:
     """Judge the M_score and top-1 of the run's maps on its own network, with permuted classes.
 
-    Top-1 must fall, ``M_score`` must not.
-
     Passed when ``M_score`` stays what it was to 1e-9, and top-1 falls from beyond chance to 1 over the number of
     concepts or below.
     """

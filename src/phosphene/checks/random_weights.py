@@ -6,10 +6,7 @@ from phosphene.checks.words import sentence
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for ``context.chosen`` with all weights randomised, and for second seeds.
-
-    Second seeds are for classes that have one seed only.
-    """
+    """Return requests for ``context.chosen`` with all weights randomised, and for second seeds."""
     return [*(context.under(context.depths[-1]) if context.depths else []), *context.second_seeds()]
 
 

@@ -53,10 +53,7 @@ def blocks(classifier: Classifier) -> list[tuple[str, list[str]]]:
 
 
 def few_depths(count: int) -> list[int]:
-    """Return up to five numbers of blocks to randomise, in rising order.
-
-    They are 1, 2, a quarter, a half and all of ``count``.
-    """
+    """Return up to five numbers of blocks to randomise, in rising order: 1, 2, a quarter, a half and all of ``count``."""
     return sorted({depth for depth in (1, 2, math.ceil(count / 4), math.ceil(count / 2), count) if 0 < depth <= count})
 
 
@@ -125,10 +122,7 @@ def _measure(classifier: Classifier, norms: list[Any], samples: Tensor) -> None:
 
 
 def _execution_order(classifier: Classifier) -> dict[str, int]:
-    """Return, by module name, the position at which each module was last executed.
-
-    The network runs on a grey image.
-    """
+    """Return, by module name, the position at which each module was last executed, for a grey image."""
     names, order = hookable(classifier.module), dict[str, int]()
     count = itertools.count()
 
@@ -141,10 +135,7 @@ def _execution_order(classifier: Classifier) -> dict[str, int]:
 
 
 def _position(name: str, order: dict[str, int]) -> int:
-    """Return the position at which a module's own parameters are used; -1 if they never are.
-
-    It is that of a container's first part, or of the container whose part is not called itself.
-    """
+    """Return the position at which a module's own parameters are used; -1 if they never are."""
     places = [place for part, place in order.items() if part != name and part.startswith(f"{name}." if name else "")]
     if places:  # a container: its own parameters are used before its parts are
         return min(places)

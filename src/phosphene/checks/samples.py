@@ -11,10 +11,7 @@ SYNTHETIC = ("synthetic:pink", "synthetic:dead-leaves")
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for ``context.chosen`` from each other set of samples, and for second seeds.
-
-    Second seeds are for classes that have one seed only.
-    """
+    """Return requests for ``context.chosen`` from each other set of samples, and for second seeds."""
     return [*(request for requests in _by_set(context).values() for request in requests), *context.second_seeds()]
 
 
@@ -46,9 +43,6 @@ def find(context: CheckContext) -> Finding:
 
 
 def _by_set(context: CheckContext) -> dict[str, list[Request]]:
-    """Return sample spec -> requests for the ``chosen`` maps, for each other set of samples.
-
-    They are synthetic sets, and the context's pool if it is not the run's.
-    """
+    """Return sample spec -> requests for the ``chosen`` maps: of synthetic sets, and of the context's pool if it is not the run's."""
     pool_requests = {} if context.same_samples else {context.pool.spec: context.under()}
     return pool_requests | {spec: context.under(samples=spec) for spec in SYNTHETIC if spec != context.pool.spec}

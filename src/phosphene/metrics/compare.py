@@ -139,18 +139,20 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
     image_changes = _image_changes(pairs, images_a, images_b) if comparable else dict.fromkeys(pairs)
     prediction_changes = {} if same_network else _prediction_changes(pairs, a, b)
     labels = {m.index: m.label for m in a.maps}
-    changes, drops = [], {}
+    changes, order = [], {}
     for one, two in pairs.items():
         drop, raw_drop = prediction_changes.get(one) or (None, 0.0)
         seeds = (len(images_a[one]), len(images_b[two]))
         parts = [value for value in (image_changes[one], drop) if value is not None]
-        drops[one] = raw_drop
+        mean = fmean(parts) if parts else None
+        # Where nothing is left after what seeds vary, the larger drop is first.
+        order[one] = (1.0 if mean is None else -mean, -raw_drop)
         changes.append(
             Change(
                 label=labels[one],
                 index_a=one,
                 index_b=two,
-                change=fmean(parts) if parts and min(seeds) > 1 else None,
+                change=mean if min(seeds) > 1 else None,
                 images=image_changes[one],
                 predictions=drop,
                 a_by_b=a.other.get(one),
@@ -159,20 +161,11 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
                 confidences=(fmean(_probabilities(a, one)), fmean(_probabilities(b, two))),
             )
         )
-    # Where nothing is left after what seeds vary, the larger drop is first.
-    return sorted(changes, key=lambda one: (one.change is None, -_order(one), -drops[one.index_a], one.index_a))
-
-
-def _order(change: Change) -> float:
-    """Return the number that changes are sorted by, largest first: the mean of the known figures, or -1."""
-    parts = [value for value in (change.images, change.predictions) if value is not None]
-    return fmean(parts) if parts else -1.0
+    return sorted(changes, key=lambda one: (one.change is None, order[one.index_a], one.index_a))
 
 
 def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
-    """Return index in ``a`` -> index in ``b`` of each class that two runs share.
-
-    ``a`` and ``b`` are index -> label of each run; classes are matched by label.
+    """Return index in ``a`` -> index in ``b`` of each class that two runs, index -> label, share by its label.
 
     Raises:
         ConceptError: a label fits several classes of the other run.
@@ -191,10 +184,7 @@ def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
 
 
 def shifted_correlation(a: Tensor, b: Tensor) -> float:
-    """Return the best correlation of two images (c, h, w) over all shifts, in [-1, 1]; 0 if one is constant.
-
-    Each channel is compared with its own, means are taken out, nothing wraps around.
-    """
+    """Return the best correlation of two images (c, h, w), means taken out, over all shifts, in [-1, 1]; 0 if one is constant."""
     a, b = (one - one.mean((1, 2), keepdim=True) for one in (a, b))
     scale = float(a.norm() * b.norm())
     if scale < 1e-9:

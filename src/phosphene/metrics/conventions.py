@@ -50,10 +50,7 @@ class Convention:
         return inputs * _column(space.std) + _column(space.mean)
 
     def with_contrast(self, factor: float) -> "Convention":
-        """Return this convention with ``factor`` times the contrast.
-
-        Pixels are scaled about mid-grey, 0.5, before they are normalised.
-        """
+        """Return this convention with ``factor`` times the contrast, about mid-grey, 0.5."""
         std = tuple(value / factor for value in self.std)
         # (0.5 - mean) / std stays the same
         mean = tuple(0.5 - (0.5 - value) / factor for value in self.mean)

@@ -74,10 +74,7 @@ class MatchedMaps:
 
     @cached_property
     def pulled_up(self) -> list[tuple[int, ...]]:
-        """The different sets of target classes that the maps pull up, sorted: the L concepts of ``M_score``.
-
-        There are none for outputs.
-        """
+        """The different sets of target classes that the maps pull up, sorted: the L concepts of ``M_score``; none for outputs."""
         return sorted({side.up for side in self.sides if side.up})
 
 
@@ -118,9 +115,9 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
 
 
 def overlap_note(concepts: Iterable[Concept]) -> "str | None":
-    """Return a note if two of ``concepts`` pull up sets of classes that overlap but differ; else ``None``.
+    """Return a note, that ``M_score`` means nothing, if two of ``concepts`` pull up sets that overlap but differ; else ``None``.
 
-    ``M_score`` means nothing then. A contrast and its left side pull up the same: they are one concept, as are the seeds of a class.
+    A contrast and its left side pull up the same: they are one concept, as are the seeds of a class.
     """
     labels: dict[tuple[int, ...], str] = {}
     for concept in concepts:
@@ -157,10 +154,7 @@ def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:
 
 
 def _members(concept: Concept) -> tuple[tuple[int, str], ...]:
-    """Return index and label of each class of a concept on either side, or of the output that it is.
-
-    There are none for a unit of an inner layer.
-    """
+    """Return index and label of each class of a concept on either side, or of the output that it is; none for an inner unit."""
     if concept.unit and concept.unit.is_output:
         return ((concept.unit.channel or 0, concept.unit.output),)
     return concept.up + concept.against

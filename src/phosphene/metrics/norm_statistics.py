@@ -31,10 +31,7 @@ RUNNING_STATISTICS = ("running_mean", "running_var")
 
 @lru_cache(maxsize=1)  # networks that are examined one after the other mostly have one size
 def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
-    """Return noise with the colours and spectrum of natural images, float32 (count, c, h, w) in [0, 1].
-
-    It is always the same, and cached: do not change it.
-    """
+    """Return noise with the colours and spectrum of natural images, float32 (count, c, h, w) in [0, 1]; cached: do not change it."""
     rng = np.random.default_rng(SEED)
     waves = spectral_noise(rng, np.full(count, SPECTRUM_SLOPE), shape)
     waves /= waves.std((2, 3), keepdims=True) + 1e-12
@@ -50,11 +47,10 @@ def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
 
 
 def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | None":
-    """Run samples up to the first batch normalisation; return it with the moments of its input.
+    """Run samples up to the first batch normalisation of images; return it with the moments of its input; ``None`` if it is untrained.
 
-    Returns:
-        That module, and the mean and mean square of its input per sample and channel, float64 (2, n, channels), on the
-        CPU; ``None`` if the network calls no batch normalisation of images, or an untrained one.
+    The moments are mean and mean square per sample and channel, float64 (2, n, channels), on the CPU. A network without such
+    a module gives ``None``, too.
     """
     _ = engine.classifier.num_classes  # asked for once, by a whole forward pass, which must not be stopped
     norms = [
@@ -66,7 +62,6 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
     moments: list[Tensor] = []
 
     def run() -> None:
-        """Send the samples up to the first batch norm; called again if micro-batches were halved meanwhile."""
         moments.clear()
         # One sample shows whether there is such a module, before many run through the whole network.
         for chunk in (samples[:1], *torch.split(samples[1:], engine.micro_batch)):
@@ -78,7 +73,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
                 continue
 
     def stop(module: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
-        """Forward hook of a batch norm: for 4-d inputs, store their mean and mean square, and end the forward pass by an exception."""
+        """Forward hook: store mean and mean square of 4-d inputs, and end the forward pass by an exception."""
         if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == 4:
             values = inputs[0].detach().double()
             moments.append(torch.stack([values.mean((2, 3)), values.square().mean((2, 3))]).cpu())
@@ -93,16 +88,9 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
 
 
 def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
-    """Return the divergence of a batch norm's input from its running statistics.
+    """Return the divergence of a batch norm's input from its running statistics, in nats per channel, float64 (...).
 
-    Both are taken as normal densities, one per channel.
-
-    Args:
-        norm: The module.
-        moments: Mean and mean square of its input, (..., 2, channels).
-
-    Returns:
-        In nats per channel, float64 (...).
+    Both are taken as normal densities, one per channel; ``moments``, (..., 2, channels), are those of :func:`first_norm`.
     """
     mean, square = moments[..., 0, :], moments[..., 1, :]
     running_mean, running_variance = (getattr(norm, name).double().cpu() for name in RUNNING_STATISTICS)

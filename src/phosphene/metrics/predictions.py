@@ -37,10 +37,7 @@ def logits_of_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float =
 
 
 def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: Sequence[float]) -> Tensor:
-    """Return a classifier's logits (contrasts, maps, classes) for maps rendered at several contrasts.
-
-    It is one pass over ``maps``.
-    """
+    """Return a classifier's logits (contrasts, maps, classes) for maps rendered at several contrasts, in one pass over ``maps``."""
     size = engine.classifier.input.size
     logits_of_batches: list[Tensor] = []
     for batch in _batches_of_one_shape(maps, size[0] * size[1]):
@@ -57,11 +54,7 @@ def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: S
 
 
 def check_channels(channels: int, target: Classifier) -> None:
-    """Raise SpecError unless the target takes images of as many channels as the maps have.
-
-    Raises:
-        SpecError: it takes images of another number of channels.
-    """
+    """Raise SpecError unless the target takes images of as many channels as the maps have."""
     if channels != target.input.channels:
         raise SpecError(
             f"{target.name} takes images of {target.input.channels} channel(s), the maps have {channels}: "
@@ -76,22 +69,14 @@ def _logits(engine: Engine, images: Tensor) -> Tensor:
 
 
 def resized(images: Tensor, classifier: Classifier) -> Tensor:
-    """Return images (n, c, h, w), floats or uint8, resized to the classifier's input.
-
-    The method is bilinear, antialiased. Images of that size are returned as they are.
-    """
+    """Return images (n, c, h, w), floats or uint8, resized (bilinear, antialiased) to the classifier's input if need be."""
     if tuple(images.shape[-2:]) == classifier.input.size:
         return images
     return functional.interpolate(images, classifier.input.size, mode="bilinear", antialias=True)
 
 
 def _batches_of_one_shape(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[ConceptMap]]:
-    """Yield maps in order, in lists of consecutive maps of one shape.
-
-    Each list is short enough to render and resize it in limited memory.
-
-    ``target_pixels`` is height times width of the input they are resized to. A map too large for the limit is alone.
-    """
+    """Yield consecutive maps of one shape, in lists short enough to render them and resize them to ``target_pixels`` in limited memory."""
     batch: list[ConceptMap] = []
     for one in maps:
         most = max(1, BATCH_PIXELS // max(one.nu.shape[-2:].numel(), target_pixels))
@@ -104,11 +89,7 @@ def _batches_of_one_shape(maps: Iterable[ConceptMap], target_pixels: int) -> Ite
 
 
 def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
-    """Return what a target predicts for each map, from its logits: confidence and most probable classes.
-
-    Args:
-        logits: (maps, classes).
-        maps: The concepts of the maps.
+    """Return what a target predicts for each of ``maps``, from its logits (maps, classes): confidence and most probable classes.
 
     Returns:
         For each map ``class`` (the target's), ``p_class`` (its probability in [0, 1]) and ``top``: at most 5 of
@@ -117,25 +98,21 @@ def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
         multi-label target has ``up`` and ``right`` for classes, too: its probability of the class is above 0.5.
     """
     rows = []
-    confidence, right = target_probabilities(logits.double(), maps.targets), hits(logits, maps.targets)
     exact = logits.double()
+    confidence, right = target_probabilities(exact, maps.targets), hits(logits, maps.targets)
     for row, probabilities in enumerate(exact.sigmoid() if maps.multi_label else exact.softmax(1)):
         best = probabilities.topk(min(STORED_CLASSES, len(probabilities)))
         places = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         top = [{"index": index, "label": maps.labels[index], "p": p} for index, p in places]
         up = maps.sides[row].up
-        sets = (
-            {} if maps.concepts[row].is_class and not maps.multi_label else {"up": list(up), "right": bool(right[row])}
-        )
-        rows.append({"class": up[0], "p_class": float(confidence[row]), "top": top, **sets})
+        rows.append({"class": up[0], "p_class": float(confidence[row]), "top": top})
+        if maps.multi_label or not maps.concepts[row].is_class:
+            rows[-1] |= {"up": list(up), "right": bool(right[row])}
     return rows
 
 
 def pulled_up_logits(logits: Tensor, sets: Sequence[Sequence[int]]) -> Tensor:
-    """Return the log-sum-exp of logits (n, classes) over each set of classes: (n, sets).
-
-    A set of one class has its logit.
-    """
+    """Return the log-sum-exp of logits (n, classes) over each set of classes, (n, sets); of one class, its logit."""
     return torch.stack([logits[:, list(one)].logsumexp(1) if len(one) > 1 else logits[:, one[0]] for one in sets], 1)
 
 

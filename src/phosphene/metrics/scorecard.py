@@ -164,10 +164,7 @@ class Score:
         return f"{self.m_score:.2f} [{self.interval[0]:.2f}, {self.interval[1]:.2f}]"
 
     def _repr_html_(self) -> str:
-        """Return the score as HTML for a notebook: a line of figures, and a table with a row per concept.
-
-        The table has 48 rows at most.
-        """
+        """Return the score as HTML for a notebook: a line of figures, and a table with a row per concept, 48 at most."""
         rows = [
             [
                 first_synonym(one.label),
@@ -191,9 +188,7 @@ class Score:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Return the score that a dictionary from :meth:`to_dict` holds, with types checked.
-
-        Entries that are not fields are ignored.
+        """Return the score that a dictionary from :meth:`to_dict` holds; entries that are not fields are ignored.
 
         Raises:
             KeyError, TypeError, ValueError: an entry is missing, or is something else.
@@ -279,11 +274,7 @@ def _entries(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _typed(kind: Any, value: Any) -> Any:
-    """Return a value of JSON as the declared type ``kind``: a dataclass, tuple or simple type.
-
-    Raises:
-        TypeError: it does not fit.
-    """
+    """Return a value of JSON as the declared type ``kind``: a dataclass, tuple or simple type; TypeError if it does not fit."""
     if get_origin(kind) is UnionType:  # ``X | None``
         return None if value is None else _typed(get_args(kind)[0], value)
     if isinstance(kind, type) and is_dataclass(kind):

@@ -43,20 +43,17 @@ def score_maps(
     source: str = "source",
     device: str = "auto",
 ) -> tuple[Score, list[dict[str, Any]]]:
-    """Score maps of ``concepts`` by a target; return the Score and its most probable classes per map.
+    """Score maps of ``concepts`` by a target; return the Score and its most probable classes per map: see :func:`top_predictions`.
 
     Args:
         maps: The maps.
         concepts: What each map is of.
         target: The classifier that is to classify them; its classes are matched to the maps' by label, and the images
             are resized to its input.
-        samples: Samples of the source's input size, needed for outputs: the target's percentiles are over the first 512.
+        samples: Samples of the source's input size, needed for outputs, which have no most probable classes: the target's
+            percentiles are over the first 512.
         source: Name of the classifier that the maps come from.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-
-    Returns:
-        The score, and the target's most probable classes for each map: see :func:`top_predictions`; of outputs, which
-        are no classes, none.
 
     Raises:
         ConceptError: there are no maps, or the target lacks one of the concepts.
@@ -92,8 +89,7 @@ def score_of_logits(
     """Return the :class:`Score` of a source's maps from a target's logits at ``CONTRASTS``.
 
     Args:
-        logits: (contrasts, maps, classes), the contrasts those of ``CONTRASTS``; for maps of outputs (contrasts, maps,
-            outputs + maps): see :class:`UnitClassifier`.
+        logits: (contrasts, maps, classes); for maps of outputs (contrasts, maps, outputs + maps): see :class:`UnitClassifier`.
         maps: The concepts of the maps.
         percentiles: Of maps of outputs, each map's percentile among the target's values for samples, (contrasts, maps).
         source: The source's name.
