@@ -33,7 +33,6 @@ from phosphene.outputs import (
     write_output,
 )
 from phosphene.textfile import is_utf8
-from phosphene.units import refuse_ambiguous_outputs
 from phosphene.unwrapping import unwrap
 
 UNREPEATABLE_NOTE = "it answers the same image differently each time (noise, dropout), so its maps cannot be made again"
@@ -115,8 +114,7 @@ class Classifier:
     def logits(self, pixels: Tensor) -> Tensor:
         """Return logits (n, classes) for pixels (n, c, h, w) in [0, 1]; gradients flow through.
 
-        Pixels are normalised, and probabilities converted. The module runs as it stands: it is put in evaluation mode by
-        an :class:`phosphene.engine.Engine`.
+        Pixels are normalised, and probabilities converted. The module runs as it stands: an Engine puts it in evaluation mode.
 
         Raises:
             CardError: the pixels are not floats of this shape, or the module returns another number of classes than before.
@@ -164,8 +162,6 @@ class Classifier:
             raise CardError(
                 f"network {self.name} has {count} classes{part}, and {len(self._labels)} labels were given for them."
             )
-        if kind == REGRESSION and self._labels is not None:
-            refuse_ambiguous_outputs(self._labels)
         if self.groups and kind == REGRESSION:
             raise CardError(f"the outputs of {self.name} are measurements (regression), and groups are of classes.")
         return count, kind
@@ -231,11 +227,7 @@ class Classifier:
         return self.output == REGRESSION
 
     def refuse_regression(self, what: str, fix: str = REGRESSION_COMMANDS) -> None:
-        """Raise CardError, that ``what`` needs classes and what to do (``fix``), if the outputs are measurements.
-
-        Raises:
-            CardError: they are.
-        """
+        """Raise CardError, that ``what`` needs classes and what to do (``fix``), if the outputs are measurements."""
         if self.regression:
             raise CardError(
                 f"{what} needs classes, and {self.name} has none: {self.measures}."

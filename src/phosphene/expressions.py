@@ -41,15 +41,10 @@ def parse(text: str, labels: Labels, *, multi_label: bool = False) -> Concept:
 
 
 def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
-    """Return :attr:`Concept.index` of the one of ``concepts`` that ``text`` means.
-
-    Args:
-        text: What the user wrote.
-        concepts: The concepts that have maps.
-        where: Name of the collection of maps, for the message.
+    """Return :attr:`Concept.index` of the one of ``concepts``, those with maps, that ``text`` means.
 
     Raises:
-        ConceptError: it names none of them, or several.
+        ConceptError: it names none of them, or several; the message calls their collection ``where``.
     """
     text, concepts_by_index = text.strip(), {one.index: one for one in concepts}
     unit = next((index for index, one in concepts_by_index.items() if one.unit and one.expression == text), None)
@@ -82,10 +77,7 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
 
 
 def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None":
-    """Return the :attr:`Concept.index` of an expression in class names of ``concepts``; ``None`` if unreadable.
-
-    None of ``concepts`` need have this index.
-    """
+    """Return the :attr:`Concept.index` of an expression in class names of ``concepts``, of which none need have it; else ``None``."""
     groups = {name: indices for one in concepts for name, indices in one.groups}
     try:
         labels = _labels_of(concepts, groups)
@@ -96,11 +88,7 @@ def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None"
 
 
 def _labels_of(concepts: Iterable[Concept], groups: "Mapping[str, Sequence[int]] | None" = None) -> Labels:
-    """Return partial Labels of the classes of ``concepts``, each at its index, and "" elsewhere.
-
-    Raises:
-        CardError: ``groups`` are impossible.
-    """
+    """Return partial Labels of the classes of ``concepts``, each at its index, and "" elsewhere; CardError if ``groups`` are impossible."""
     members = {index: label for one in concepts for index, label in one.up + one.against if 0 <= index < MOST_INDEX}
     names = [members.get(index, "") for index in range(max(members, default=-1) + 1)]
     return Labels(names, groups, partial=True)
@@ -111,11 +99,7 @@ Parse = tuple[tuple[str, str, bool], ...]
 
 
 def _sides_of(text: str, labels: Labels) -> Sides:
-    """Return the Sides (class indices) that an expression means.
-
-    Raises:
-        ConceptError: a name is unknown, or the expression is ambiguous.
-    """
+    """Return the Sides (class indices) that an expression means; ConceptError if a name is unknown, or it is ambiguous."""
     text = " ".join(text.split())
     if labels.has(text) or not (OPERATOR.search(text) or text.startswith('"')):
         return Sides(_find(text, labels))
@@ -129,11 +113,7 @@ def _sides_of(text: str, labels: Labels) -> Sides:
 
 
 def _parses(text: str, labels: Labels) -> list[Parse]:
-    """Return the ways to split text into names, up to 8; if there are none, one that splits at each operator.
-
-    Raises:
-        ConceptError: a name is missing.
-    """
+    """Return the ways to split text into names, up to 8, else one that splits at each operator; ConceptError if a name is missing."""
     parts: list[tuple[str, str, bool]] = []
     operator: str | None = ""
     position = 0
@@ -158,11 +138,7 @@ def _parses(text: str, labels: Labels) -> list[Parse]:
 
 
 def _resolve(parse: Parse, text: str, labels: Labels) -> Sides:
-    """Return the class indices that a parse means, as Sides.
-
-    Raises:
-        ConceptError: a name is unknown, or there is a second ``vs``.
-    """
+    """Return the class indices that a parse means, as Sides; ConceptError if a name is unknown, or there is a second ``vs``."""
     sides: tuple[list[int], ...] = ([], [])
     side = 0
     for operator, name, quoted in parse:
@@ -174,11 +150,7 @@ def _resolve(parse: Parse, text: str, labels: Labels) -> Sides:
 
 
 def _find(name: str, labels: Labels, *, quoted: bool = False) -> tuple[int, ...]:
-    """Return the indices of the class or group that a name means.
-
-    Raises:
-        ConceptError: it means none; the message has an expression if the name looks like one.
-    """
+    """Return the indices of the class or group that a name means; ConceptError, with an expression if the name looks like one."""
     try:
         return labels.members(name, quoted=quoted)
     except ConceptError as error:

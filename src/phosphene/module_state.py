@@ -18,8 +18,6 @@ POLL_SECONDS = 0.2  # seconds between two looks at whether threads wait for each
 class Turn:
     """A lock that one thread holds as often as it likes, and that any thread may release.
 
-    Threads never wait for it in a circle.
-
     Raises:
         PhospheneError: on entering, if the thread that holds it waits, perhaps through others, for this one.
     """
@@ -97,10 +95,7 @@ def hash_weights(module: nn.Module, digest: "hashlib._Hash") -> None:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """For a ``with`` block: have a module in evaluation mode, without gradients and autocast.
-
-    Its flags are restored afterwards. Only one thread at a time is in such a block.
-    """
+    """For a ``with`` block, in one thread at a time: have a module in evaluation mode, without gradients and autocast; then restore it."""
     with alone_with(module):
         modes = {part: part.training for part in module.modules()}
         device = next((one.device for one in module.parameters()), torch.device("cpu"))

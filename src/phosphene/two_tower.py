@@ -40,9 +40,7 @@ class TwoTower(nn.Module):
     templates: tuple[str, ...] = ("{}",)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Return the embeddings of texts, float (n, d), of any length.
-
-        Each model defines it.
+        """Return the embeddings of texts, float (n, d), of any length; each model defines it.
 
         Raises:
             CardError: the model does not define it.
@@ -53,18 +51,11 @@ class TwoTower(nn.Module):
         )
 
     def identify_texts(self, texts: Sequence[str]) -> Sequence[object]:
-        """Return what the hash of the network holds of each text: the text itself by default.
-
-        Where a tokenizer's files may change, it is the text's token numbers.
-        """
+        """Return what the hash of the network holds of each text: the text, or its token numbers where a tokenizer's files may change."""
         return list(texts)
 
     def forward(self, _: Tensor) -> Tensor:
-        """Raise CardError: without texts, the model has no classes.
-
-        Raises:
-            CardError: always.
-        """
+        """Raise CardError: without texts, the model has no classes."""
         raise CardError(
             "a two-tower model has no classes until texts are named: phosphene.map_concepts(model, ['text:A PROMPT', "
             "'text:ANOTHER']), or phosphene.load('MODEL#A PROMPT;ANOTHER')."
@@ -72,10 +63,7 @@ class TwoTower(nn.Module):
 
 
 class ImageTower(nn.Module):
-    """The image tower of a two-tower model without texts: a network to embeddings, whose units can be mapped.
-
-    Its modules have the names that they have in a :class:`PromptClassifier`.
-    """
+    """An image tower without texts, to embeddings, whose units can be mapped; modules are named as in a :class:`PromptClassifier`."""
 
     def __init__(self, images: nn.Module) -> None:
         super().__init__()
@@ -89,14 +77,10 @@ class ImageTower(nn.Module):
 
 
 class PromptClassifier(nn.Module):
-    """An image tower followed by a linear layer whose rows are the embedded prompts.
+    """An image tower followed by a linear layer whose rows are the embedded prompts: a network from pixels to logits (n, classes).
 
-    It is a network from pixels to logits (n, classes). A class may have several texts, from several templates; its row
-    is their mean (Radford et al. 2021, section 3.1.4).
-
-    Args:
-        model: The two-tower model; its text tower is not kept.
-        texts: The texts of each class.
+    A class may have several texts, from several templates; its row is their mean (Radford et al. 2021, section 3.1.4). The
+    text tower of ``model`` is not kept.
 
     Raises:
         CardError: the embeddings have another shape than (n, d), or are zero, infinite or NaN.
@@ -143,16 +127,10 @@ class PromptClassifier(nn.Module):
 
 
 def with_prompts(model: TwoTower, classifier: Classifier, texts: Mapping[str, Sequence[str]], spec: str) -> Classifier:
-    """Return a Classifier of a two-tower model whose classes are prompts.
+    """Return a Classifier, which ``spec`` names, of a two-tower model whose classes are prompts: label of each -> its texts.
 
     A single prompt has nothing to be told from. It is then a measurement: its logit is mapped by its own value,
     relative to the samples, as an output of a regression network.
-
-    Args:
-        model: The two-tower model.
-        classifier: The Classifier that holds it.
-        texts: Label of each class -> the texts that stand for it.
-        spec: What the classifier is loaded from again.
 
     Raises:
         CardError: the text tower fails.
@@ -171,10 +149,7 @@ def with_prompts(model: TwoTower, classifier: Classifier, texts: Mapping[str, Se
 
 
 def without_prompts(model: TwoTower, classifier: Classifier) -> Classifier:
-    """Return a Classifier of the image tower alone, whose outputs are the embedding.
-
-    It is for a two-tower model without texts.
-    """
+    """Return a Classifier of the image tower alone, whose outputs are the embedding."""
     image_classifier = _around(ImageTower(model.images), classifier, classifier.spec, output="regression")
     image_classifier.measures = (
         f"no texts are named, so only units of its image tower can be mapped; {texts_fix(classifier.spec)}"
@@ -207,10 +182,7 @@ def _around(module: nn.Module, classifier: Classifier, spec: str, **facts: Any) 
 
 
 def _refuse_same_rows(rows: Tensor, labels: Sequence[str], name: str) -> None:
-    """Raise ConceptError if two classes, rows (classes, d), have the same embedding.
-
-    They would share the probability of both.
-    """
+    """Raise ConceptError if two classes, rows (classes, d), have the same embedding: they would share the probability of both."""
     unit_rows = functional.normalize(rows, dim=1)
     for start in range(0, len(unit_rows), TEXTS_PER_BATCH):
         part = unit_rows[start : start + TEXTS_PER_BATCH]

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from phosphene.errors import CardError, ConceptError, one_line
-from phosphene.labels import OPERATOR, Labels, comparable, unambiguous_name
+from phosphene.errors import ConceptError, one_line
+from phosphene.labels import OPERATOR, unambiguous_name
 from phosphene.textfile import missing
 
 FORMS = ("unit:", "direction:")
@@ -47,9 +47,7 @@ class Unit:
 
     @classmethod
     def parse(cls, text: str) -> list[Self]:
-        """Return the Units that ``unit:LAYER:3,7`` or ``direction:FILE@LAYER`` names.
-
-        ``unit:LAYER:*`` is one Unit, which stands for the most active channels.
+        """Return the Units that ``unit:LAYER:3,7`` or ``direction:FILE@LAYER`` names; one for ``unit:LAYER:*``, the most active channels.
 
         Raises:
             ConceptError: it has another form, or the file does not hold one vector.
@@ -88,10 +86,7 @@ class Unit:
 
     @property
     def label(self) -> str:
-        """The label: the expression without commas, which separate synonyms, and without a file's folder.
-
-        It is ``[low:]OUTPUT`` for an output.
-        """
+        """The label: ``[low:]OUTPUT``, or the expression without commas, which separate synonyms, and without a file's folder."""
         if not self.layer:
             return LOW * self.low + self.output
         return (f"direction:{Path(self.file).name}@{self.layer}" if self.direction else self.expression).replace(
@@ -108,9 +103,7 @@ class Unit:
         return {key: value for key, value in vars(self).items() if value not in (None, "") and value is not False}
 
     def weights(self, units: int) -> Tensor:
-        """Return factors, float32 (units,): this unit is the sum of the layer's units times the factors.
-
-        They are one-hot (-1 if ``low``), or the direction.
+        """Return factors, float32 (units,), one-hot (-1 if ``low``) or the direction: this unit is the sum of the layer's units times them.
 
         Raises:
             ConceptError: the layer has fewer channels, or the direction is of another layer.
@@ -127,26 +120,8 @@ class Unit:
         return torch.zeros(units).index_fill_(0, torch.tensor(self.channel), -1.0 if self.low else 1.0)
 
 
-def refuse_ambiguous_outputs(labels: Labels) -> None:
-    """Raise CardError if an output is called ``low:NAME``, which means low values of the output ``NAME``.
-
-    Raises:
-        CardError: one is.
-    """
-    for name in (name.strip() for label in labels for name in label.split(",")):
-        if comparable(name).startswith(LOW) and labels.has(name[len(LOW) :]):
-            raise CardError(
-                f"an output is called {name!r}, which means low values of the output {name[len(LOW) :].strip()!r}: give "
-                "the former another label."
-            )
-
-
 def _read_direction(file: Path) -> str:
-    """Return the one vector in a file as base64 text, as in :attr:`Unit.direction`.
-
-    Raises:
-        ConceptError: the file does not hold exactly one vector.
-    """
+    """Return the one vector in a file as base64 text, as in :attr:`Unit.direction`; ConceptError if it does not hold exactly one."""
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         raise ConceptError(f"direction file {file} has to be one of {', '.join(SUFFIXES)}.")

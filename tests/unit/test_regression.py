@@ -107,14 +107,6 @@ class TestNames:
             concepts(text)
         assert "class" not in str(error.value)
 
-    @pytest.mark.parametrize("label", ["low:red", "LOW: Red", "blue, low:red", "low:0"])
-    def test_a_label_that_means_low_values_of_another_is_refused(self, label):
-        with pytest.raises(CardError, match=r"which means low values of the output '.*': give the former"):
-            _ = meter(labels=["red", label, "brightness"]).labels
-
-    def test_a_label_may_begin_with_low_where_it_means_no_other(self):
-        assert meter(labels=["red", "low:green", "brightness"]).labels[1] == "low:green"
-
     def test_low_is_refused_for_classes(self):
         with pytest.raises(ConceptError, match='card says output = "regression"'):
             ph.map_concepts(tiny.classifier(), "low:lion", progress=False)

@@ -28,11 +28,9 @@ class ResidualBlock(nn.Module):
         # Dilation widens the receptive field to whole shapes without giving up the 12 x 12 grid.
         self.second = _conv(outputs, outputs, dilation=dilation)
         # Averaging before the stride, so that no pixel is skipped and gradients carry no grid.
-        self.shortcut: nn.Module = (
-            nn.Identity()
-            if inputs == outputs and stride == 1
-            else nn.Sequential(nn.AvgPool2d(stride) if stride > 1 else nn.Identity(), _conv(inputs, outputs, kernel=1))
-        )
+        pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
+        is_same = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if is_same else nn.Sequential(pool, _conv(inputs, outputs, kernel=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, at least 0, (n, outputs, h / stride, w / stride), for (n, inputs, h, w)."""

@@ -1,7 +1,8 @@
 """Model specs: one string in, a :class:`~phosphene.classifier.Classifier` out.
 
-A source is one module with ``load(rest, trust=...)``, named in ``SOURCES`` as the prefix of its specs; one that knows
-its models also has ``list_specs()``. A path is that of a card, or of an exported network with a card beside it; any
+A source is one module with ``load(rest, *, trust) -> Classifier``, named in ``SOURCES`` as the prefix of its specs:
+``rest`` is a spec without it, and ``trust`` allows code that came with the model to run. One that knows its models also
+has ``list_specs()``. A path is that of a card, or of an exported network with a card beside it; any
 other spec is ``package.module:factory``.
 """
 
@@ -11,7 +12,7 @@ import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any
 
 from phosphene.checked import checked
 from phosphene.classifier import Classifier
@@ -22,14 +23,6 @@ from phosphene.sources.draft import card_command, is_bare
 from phosphene.sources.exported import FORMATS, conversion
 from phosphene.textfile import exists, is_dir, is_file, nearby
 from phosphene.two_tower import PromptClassifier, TwoTower, with_prompts, without_prompts
-
-
-class Source(Protocol):
-    """Protocol of a module that loads the specs of one prefix, such as ``sources/timm.py``; only ``load`` is required."""
-
-    def load(self, rest: str, *, trust: bool) -> Classifier:
-        """Return the classifier that ``rest``, a spec without its prefix, names; ``trust`` allows code that came with the model to run."""
-
 
 # Prefixes of specs; each is the name of its module.
 SOURCES = ("demo", "torchvision", "timm", "hf", "card")
@@ -45,9 +38,9 @@ SPEC_FORMS = {
 }
 
 
-def source(name: str) -> Source:
+def source(name: str) -> Any:
     """Import and return the module of a source: one of ``SOURCES``, or ``factory``."""
-    return cast("Source", importlib.import_module(f"phosphene.sources.{name}"))
+    return importlib.import_module(f"phosphene.sources.{name}")
 
 
 @checked()
@@ -75,6 +68,7 @@ def load(
         raise SpecError(f"{spec} names nothing after '#': add texts, or a file of them, or leave '#' out.")
     prefix, colon, rest = text.partition(":")
     suffix = Path(text).suffix.lower()
+    classifier: Classifier
     if colon and prefix in SOURCES:
         classifier = source(prefix).load(rest, trust=trust)
     elif suffix == ".toml" or (suffix in FORMATS and exists(text)):

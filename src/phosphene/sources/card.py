@@ -107,7 +107,7 @@ def _set_templates(module: nn.Module, templates: list[Any], path: Path) -> None:
 
 
 def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
-    """Raise CardError for an impossible path in the card at ``path``, TrustError for one outside its folder: it did not come with it.
+    """Raise CardError for an impossible path in the card at ``path``, TrustError for one outside its folder, which did not come with it.
 
     A path may be missing. A factory may lie anywhere: its code needs trust in any case.
     """

@@ -25,7 +25,6 @@ from phosphene.sources.card_example import card_lines
 from phosphene.sources.libraries import fixed_seed
 from phosphene.textfile import missing
 
-MISSING_FILE_FIX = "Correct the name, or put the file there."
 # Modules that only build networks. Others may do anything: `pytest:main` would run a conftest.py that came with a card.
 BUILDERS = ("phosphene.demo.networks", "phosphene.demo.towers", "timm.models", "torchvision.models")
 PACKAGE_PREFIX = "_phosphene_factory_"  # begins the names of the packages that factory files are imported in
@@ -146,7 +145,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) ->
 def _import_file(file: Path, root: Path, who: str, *, trust: bool) -> Any:
     """Run a Python file and return the module; its folder and those up to ``root`` become packages, for relative imports."""
     if not file.is_file():
-        raise CardError(f"{who}: {missing('factory file', file, MISSING_FILE_FIX)}")
+        raise CardError(f"{who}: {missing('factory file', file, 'Correct the name, or put the file there.')}")
     if not trust:
         raise TrustError(f"{who} would run the code in {file}: read it, then add --trust (trust=True in Python).")
     package = f"{PACKAGE_PREFIX}{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]}"

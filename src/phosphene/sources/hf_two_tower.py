@@ -52,13 +52,9 @@ def is_two_tower(config: Any, facts: Mapping[str, Any], name: str) -> bool:
 
 
 class HubTower(nn.Module):
-    """One tower of a transformers model: a copy that shares its weights, without the other tower's modules.
+    """One tower of a transformers model: a copy that shares its weights, without modules whose names begin with those in ``other``.
 
-    Args:
-        model: The transformers model.
-        other: How the names of the other tower's modules begin.
-        method: The model's method that embeds.
-        key: Name of its argument if it is called with one tensor.
+    ``method`` is the model's method that embeds, and ``key`` the name of its argument if it is called with one tensor.
     """
 
     def __init__(self, model: nn.Module, other: tuple[str, ...], method: str, key: str = "input_ids") -> None:
