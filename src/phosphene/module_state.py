@@ -4,59 +4,30 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Lock, get_ident
-from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from phosphene.errors import PhospheneError
-
-POLL_SECONDS = 0.2  # seconds between two looks at whether threads wait for each other
-
 
 class Turn:
-    """A lock that one thread holds as often as it likes, and that any thread may release.
-
-    Raises:
-        PhospheneError: on entering, if the thread that holds it waits, perhaps through others, for this one.
-    """
-
-    waiting: ClassVar[dict[int, "Turn"]] = {}  # thread -> what it waits for
+    """A lock that one thread holds as often as it likes, and that any thread may release."""
 
     def __init__(self) -> None:
         self._lock, self._depth = Lock(), 0
-        self.owner: int | None = None
+        self._owner: int | None = None
 
     def __enter__(self) -> None:
-        me = get_ident()
-        if self.owner != me:
-            self.waiting[me] = self
-            try:
-                while not self._lock.acquire(timeout=POLL_SECONDS):
-                    self._refuse_circle(me)
-            finally:
-                del self.waiting[me]
-            self.owner = me
+        if self._owner != get_ident():
+            self._lock.acquire()
+            self._owner = get_ident()
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
         self._depth -= 1
         if not self._depth:
-            self.owner = None
+            self._owner = None
             self._lock.release()
-
-    def _refuse_circle(self, me: int) -> None:
-        """Raise PhospheneError if this lock's owner waits, perhaps through others, for the thread ``me``."""
-        turn: Turn | None = self
-        for _ in range(len(self.waiting)):
-            if turn is None or turn.owner is None:
-                return
-            if turn.owner == me:
-                raise PhospheneError(
-                    "two threads wait for each other's networks: use networks in the same order in both."
-                )
-            turn = self.waiting.get(turn.owner)
 
 
 # Of every module that was in use; networks may share modules.
@@ -69,9 +40,6 @@ def alone_with(module: nn.Module) -> Iterator[None]:
     """For a ``with`` block: keep other threads out of such blocks with this module or a part of it.
 
     What changes a module for a while, and restores it, would take for its own state what another thread has made of it.
-
-    Raises:
-        PhospheneError: threads that each use several networks wait for each other.
     """
     with _GUARD:
         turns = [_TURNS.setdefault(part, Turn()) for part in sorted(module.modules(), key=id)]

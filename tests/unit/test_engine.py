@@ -222,23 +222,6 @@ def test_threads_that_share_a_network_take_turns() -> None:
         assert found.result(10)[1] == 5
 
 
-def test_threads_that_would_wait_for_each_other_are_told() -> None:
-    one, other, both = classifier(), classifier(), threading.Barrier(2)
-
-    def open_in_order(first: Classifier, second: Classifier) -> str:
-        try:
-            with Engine(first, device="cpu"):
-                both.wait(10)
-                with Engine(second, device="cpu"):
-                    return "opened"
-        except PhospheneError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(2) as pool:
-        said = [pool.submit(open_in_order, *pair).result for pair in ((one, other), (other, one))]
-        assert any("wait for each other" in result(30) for result in said)
-
-
 def test_an_engine_may_be_closed_in_another_thread() -> None:
     one = classifier()
     engine = Engine(one, device="cpu").__enter__()
