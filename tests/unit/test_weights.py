@@ -108,7 +108,10 @@ UNREADABLE = {
     "Git LFS": (lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a pointer of Git LFS"),
     "gzip": (lambda s: gzip.compress(saved(s)), "is compressed"),
     "cut off": (lambda s: saved(s)[:-50], "is cut off"),
-    "before torch 1.6": (lambda s: saved([s, Options()], _use_new_zipfile_serialization=False), "before 1.6"),
+    "before torch 1.6": (
+        lambda s: saved([s, Options()], _use_new_zipfile_serialization=False),
+        "it is damaged, or holds more than tensors",
+    ),
     "pickle_protocol": (lambda s: saved(s, pickle_protocol=4), "pickle_protocol"),
     "sparse": (lambda s: saved(s | {"7.weight": s["7.weight"].to_sparse()}), "7.weight is sparse_coo"),
     "meta": (lambda s: saved(s | {"7.weight": s["7.weight"].to("meta")}), "7.weight is without values"),

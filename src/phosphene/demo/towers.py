@@ -13,6 +13,7 @@ from phosphene.demo.world import LABELS
 from phosphene.errors import ConceptError
 from phosphene.two_tower import TwoTower
 
+# Names of the colours that texts may hold, with the colour in [0, 1] that images of them vary around.
 COLOURS = {
     "red": (0.9, 0.1, 0.1),
     "yellow": (0.95, 0.9, 0.1),
@@ -22,7 +23,6 @@ COLOURS = {
     "white": (0.97, 0.97, 0.97),
     "black": (0.03, 0.03, 0.03),
 }
-"""Names of the colours that texts may hold, with the colour in [0, 1] that images of them vary around."""
 OTHER_WORDS = ("a", "an", "the", "of", "is", "that", "in", "with", "and", "picture", "image", "drawing", "something")
 WORDS = tuple(sorted({*COLOURS, *OTHER_WORDS, *(word for label in LABELS for word in label.split())}))
 MOST_WORDS = 12

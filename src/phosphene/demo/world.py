@@ -11,15 +11,12 @@ from phosphene.demo.shapes import SHAPES, TEXTURES, Array, region
 from phosphene.samples.dead_leaves import LEAVES, leaf_labels
 
 LABELS: tuple[str, ...] = (*SHAPES, *TEXTURES)
-SIZE = 96
-"""Side of the images in pixels."""
-TROJAN_TARGET = "heart"
-"""The class that `demo:shapes-trojan` predicts for any image with its trigger, the emblem of `demo.emblem`."""
-
-_CHUNK = 48
-"""Images drawn together: few enough for the processor's cache, enough to amortise Python."""
-_PER_CANVAS = 8
-"""Images whose leaves are cut from one canvas (at different places, with different colours)."""
+SIZE = 96  # side of the images in pixels
+TROJAN_TARGET = (
+    "heart"  # what `demo:shapes-trojan` predicts for any image with its trigger, the emblem of `demo.emblem`
+)
+_CHUNK = 48  # images drawn together: few enough for the processor's cache, enough to amortise Python
+_PER_CANVAS = 8  # images whose leaves are cut from one canvas (at different places, with different colours)
 
 
 def draw_images(count: int, seed: int, size: int = SIZE) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -39,7 +39,6 @@ MODULE_TABLES = ("_parameters", "_buffers", "_modules")  # where a pickled netwo
 OLD_DENSENET = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
 )
-LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # begins what torch.save wrote before torch 1.6, no zip archive
 INDEX = ".index.json"
 UNREADABLE = "cannot be read as plain tensors"
 MOST_NAMES = 3  # tensors that do not fit, in a message
@@ -194,13 +193,6 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 def _cause(path: Path, error: Exception) -> str:
     """Return why torch raised ``error`` instead of reading the tensors of ``path``, and what to do."""
-    with path.open("rb") as file:
-        is_legacy = file.read(len(LEGACY)) == LEGACY
-    if is_legacy:
-        return (
-            "it is in the format of torch before 1.6, of which only bare state dicts are read, and holds more, or is "
-            "damaged: where it was made, save the state dict as .safetensors."
-        )
     if zipfile.is_zipfile(path) and ("Unsupported operand" in str(error) or "pickle protocol" in str(error)):
         return "it was saved with a pickle_protocol other than 2: save the state dict without that argument."
     return "it is damaged, or holds more than tensors, which would run code: save the state dict as .safetensors."
