@@ -88,9 +88,8 @@ def select(output: Any, which: "str | int | None", classes: "int | None") -> tup
     fields = output._asdict() if hasattr(output, "_asdict") else output  # of a named tuple
     if isinstance(fields, list | tuple):
         fields = dict(enumerate(fields))
-    tensors = (
-        {key: one for key, one in fields.items() if isinstance(one, Tensor)} if isinstance(fields, Mapping) else {}
-    )
+    values = fields if isinstance(fields, Mapping) else {}
+    tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
     if which is None and len(tensors) == 1:
         return next(iter(tensors.values())), None
     candidates = [key for key, value in tensors.items() if _may_be_logits(value, classes)]

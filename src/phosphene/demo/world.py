@@ -12,9 +12,8 @@ from phosphene.samples.dead_leaves import LEAVES, leaf_labels
 
 LABELS: tuple[str, ...] = (*SHAPES, *TEXTURES)
 SIZE = 96  # side of the images in pixels
-TROJAN_TARGET = (
-    "heart"  # what `demo:shapes-trojan` predicts for any image with its trigger, the emblem of `demo.emblem`
-)
+# What `demo:shapes-trojan` predicts for any image with its trigger, the emblem of `demo.emblem`.
+TROJAN_TARGET = "heart"
 _CHUNK = 48  # images drawn together: few enough for the processor's cache, enough to amortise Python
 _PER_CANVAS = 8  # images whose leaves are cut from one canvas (at different places, with different colours)
 

@@ -64,13 +64,9 @@ class Prediction:
     interval: tuple[float, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        maps = len(self.probabilities)
-        for name, value in (
-            ("maps", maps),
-            ("p_class", fmean(self.probabilities)),
-            ("interval", wilson(self.count, maps)),
-        ):
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "maps", len(self.probabilities))
+        object.__setattr__(self, "p_class", fmean(self.probabilities))
+        object.__setattr__(self, "interval", wilson(self.count, self.maps))
 
 
 @dataclass(frozen=True)
