@@ -41,11 +41,7 @@ def parse(text: str, labels: Labels, *, multi_label: bool = False) -> Concept:
 
 
 def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
-    """Return :attr:`Concept.index` of the one of ``concepts``, those with maps, that ``text`` means.
-
-    Raises:
-        ConceptError: it names none of them, or several; the message calls their collection ``where``.
-    """
+    """Return :attr:`Concept.index` of the one of ``concepts``, of the maps in ``where``, that ``text`` means; ConceptError if not one."""
     text, concepts_by_index = text.strip(), {one.index: one for one in concepts}
     unit = next((index for index, one in concepts_by_index.items() if one.unit and one.expression == text), None)
     if unit is not None:

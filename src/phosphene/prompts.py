@@ -37,12 +37,9 @@ def _exists(model: str) -> bool:
 
 
 def prompts_of(concepts: Any) -> list[str]:
-    """Return the prompts, each once, in expressions such as ``text:A vs text:B``; none for other concepts.
+    """Return the prompts, each once, in expressions such as ``text:A vs text:B``, one or several; ConceptError if one is unclear.
 
-    ``concepts`` are as a user gives them: one or several, of any type.
-
-    Raises:
-        ConceptError: a prompt is empty, or holds what an expression or a spec takes apart.
+    Concepts of any other type have none.
     """
     items = [concepts] if isinstance(concepts, str) else concepts if isinstance(concepts, Iterable) else []
     return list(dict.fromkeys(prompt for one in items if isinstance(one, str) for prompt in _split_expression(one)))
@@ -66,10 +63,9 @@ def label_of(prompt: str) -> str:
 
 
 def new_prompts(prompts: Iterable[str], labels: Iterable[str]) -> list[str]:
-    """Return those of ``prompts`` that no label or synonym names yet, each once, whatever the case, commas and blanks.
+    """Return those of ``prompts`` that no label or synonym names yet, each once; ConceptError if a spec could not hold one.
 
-    Raises:
-        ConceptError: a prompt is empty, or a spec would take it apart.
+    Case, commas and blanks do not count.
     """
     prompts = list(prompts)
     for prompt in prompts:

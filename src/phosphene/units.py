@@ -47,10 +47,9 @@ class Unit:
 
     @classmethod
     def parse(cls, text: str) -> list[Self]:
-        """Return the Units that ``unit:LAYER:3,7`` or ``direction:FILE@LAYER`` names; one for ``unit:LAYER:*``, the most active channels.
+        """Return the Units that ``unit:LAYER:3,7`` or ``direction:FILE@LAYER`` names; ConceptError for another form, or no vector.
 
-        Raises:
-            ConceptError: it has another form, or the file does not hold one vector.
+        ``unit:LAYER:*`` is one Unit, which stands for the most active channels.
         """
         form, _, rest = text.partition(":")
         if form == "unit" and OPERATOR.search(text):
@@ -103,7 +102,7 @@ class Unit:
         return {key: value for key, value in vars(self).items() if value not in (None, "") and value is not False}
 
     def weights(self, units: int) -> Tensor:
-        """Return factors, float32 (units,), one-hot (-1 if ``low``) or the direction: this unit is the sum of the layer's units times them.
+        """Return factors, float32 (units,), by which a layer's units sum up to this one: one-hot, -1 if ``low``, or the direction.
 
         Raises:
             ConceptError: the layer has fewer channels, or the direction is of another layer.

@@ -58,12 +58,10 @@ def resolve_units(
 
 
 def engine_and_targets(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tuple[Engine, Tensor]:
-    """Return the engine to map the concepts with, and the targets of the maps: :func:`phosphene.engine.targets.targets_of`.
+    """Return the engine to map the concepts with, and their targets; CardError for a class of a network whose outputs are measurements.
 
-    For units, it is an engine of the same network whose logits have a column per unit after those of the classes.
-
-    Raises:
-        CardError: a concept is a class, and the network's outputs are measurements.
+    For units, it is an engine of the same network whose logits have a column per unit after those of the classes. The targets
+    are those of :func:`phosphene.engine.targets.targets_of`.
     """
     if not all(concept.unit for concept in concepts):
         engine.classifier.refuse_regression("a map of a class")

@@ -161,11 +161,7 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
 
 
 def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
-    """Return index in ``a`` -> index in ``b`` of each class that two runs, index -> label, share by its label.
-
-    Raises:
-        ConceptError: a label fits several classes of the other run.
-    """
+    """Return index in ``a`` -> index in ``b`` of each class that two runs share by its label; ConceptError if one fits several."""
     pairs = {index: index for index, label in a.items() if b.get(index) == label}
     expressions = {label: index for index, label in b.items() if not is_class(index)}
     pairs |= {index: expressions[label] for index, label in a.items() if not is_class(index) and label in expressions}

@@ -138,11 +138,7 @@ def units_note(units: int) -> "str | None":
 
 
 def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:
-    """Return index -> label of all classes (or outputs) of concepts, on either side, each once.
-
-    Raises:
-        ConceptError: one index stands for two labels: the maps come from classifiers with different classes.
-    """
+    """Return index -> label of all classes (or outputs) of concepts, each once; ConceptError if one index stands for two labels."""
     labels: dict[int, str] = {}
     for index, label in (member for concept in concepts for member in _members(concept)):
         if labels.setdefault(index, label) != label:

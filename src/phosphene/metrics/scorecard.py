@@ -188,11 +188,7 @@ class Score:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Return the score that a dictionary from :meth:`to_dict` holds; entries that are not fields are ignored.
-
-        Raises:
-            KeyError, TypeError, ValueError: an entry is missing, or is something else.
-        """
+        """Return the score that a dictionary from :meth:`to_dict` holds; KeyError, TypeError, ValueError if it is damaged."""
         return cls(**_entries(cls, data))
 
 

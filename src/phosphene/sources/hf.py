@@ -88,10 +88,9 @@ def _without_progress_bars() -> Iterator[None]:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return the network of a transformers config file ``name``, with the same random weights every time; the rest is for other sources.
+    """Return the network of a transformers config file ``name``, always with the same random weights; CardError if that is no classifier's.
 
-    Raises:
-        CardError: the file is missing or no config of an image classifier that transformers itself knows.
+    The other arguments are for other sources.
     """
     library = require("transformers", "hf")
     path = Path(name)

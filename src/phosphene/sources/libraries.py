@@ -47,10 +47,9 @@ def per_channel(values: "Sequence[float] | float", channels: int) -> list[float]
 
 @contextmanager
 def offline_if_unreachable(extra: str) -> Iterator[None]:
-    """For a ``with`` block: let the Hugging Face client, which ``extra`` installs, use its cache alone if the hub cannot be reached.
+    """For a ``with`` block: let the client of the Hugging Face hub use its cache alone if the hub cannot be reached; ExtraError without it.
 
-    Raises:
-        ExtraError: the client is missing or broken.
+    ``extra`` is that of this package which installs the client.
     """
     constants: Any = require("huggingface_hub.constants", extra)
     was_offline = constants.HF_HUB_OFFLINE

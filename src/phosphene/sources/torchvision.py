@@ -59,11 +59,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return torchvision's network ``name`` for a card's ``arch``, with the same random weights every time.
-
-    Raises:
-        SpecError: torchvision has no architecture of this name, or not for so many channels.
-    """
+    """Return torchvision's network ``name`` for a card's ``arch``, always with the same random weights; SpecError if it has none."""
     models = _models_with(name)
     if channels != 3:
         raise SpecError(f"torchvision's networks take 3 channels, not {channels}: use timm:NAME, or a factory.")
