@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 @checked()
 def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
-    """Return maps ``nu`` (..., c, h, w) as images in [0, 1]: ``clip(0.5 - contrast nu / std(nu))``, with one std per map.
+    """Return maps ``nu`` (..., c, h, w) as images in [0, 1]: ``clip(0.5 - contrast nu / std(nu))``.
 
-    The minus sign is there because a map is what is *subtracted* from a sample.
+    There is one std per map. The minus sign is there because a map is what is *subtracted* from a sample.
 
     Raises:
         ConceptError: ``nu`` has fewer than three dimensions, or holds whole numbers.
@@ -39,7 +39,10 @@ def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
 
 
 def to_image(pixels: Tensor) -> Image.Image:
-    """Return pixels (c, h, w) in [0, 1] as an 8-bit PIL image: RGB, or unless there are three channels their mean in grey."""
+    """Return pixels (c, h, w) in [0, 1] as an 8-bit PIL image: RGB, or grey unless there are three channels.
+
+    Grey is the mean over channels.
+    """
     values = (pixels.detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8)
     if values.shape[0] == 3:
         return Image.fromarray(np.ascontiguousarray(values.permute(1, 2, 0).numpy()))
@@ -47,7 +50,10 @@ def to_image(pixels: Tensor) -> Image.Image:
 
 
 def p_class_name(*indices: int) -> str:
-    """Return what ``p_class`` is for concepts with these indices: ``confidence``, ``percentile`` (units, outputs), or both."""
+    """Return what ``p_class`` is for concepts with these indices: ``confidence``, ``percentile``, or both.
+
+    It is a percentile for units and outputs.
+    """
     names = {"percentile" if is_unit(index) else "confidence" for index in indices}
     return " or ".join(sorted(names))
 
@@ -174,7 +180,10 @@ class ConceptMap:
 
     @property
     def pixels(self) -> Tensor:
-        """The map as an image of floats, (c, h, w) in [0, 1], at its recipe's contrast, not in 8 bits. Scores render it at contrast 0.2."""
+        """The map as an image of floats, (c, h, w) in [0, 1], at its recipe's contrast, not in 8 bits.
+
+        Scores render it at contrast 0.2.
+        """
         return render(self.nu, self.contrast)
 
     @cached_property

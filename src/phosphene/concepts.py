@@ -105,7 +105,10 @@ class Concept:
 
     @cached_property
     def index(self) -> int:
-        """The number that identifies the concept within its classifier: a class's index, or 2**48 and more, a hash of sides or unit."""
+        """The number that identifies the concept within its classifier: a class's index, or 2**48 and more.
+
+        The latter is a hash of the sides or of the unit.
+        """
         if self.is_class:
             return self.up[0][0]
         offset, identity = (FIRST_UNIT, self.unit.facts()) if self.unit else (FIRST_NUMBER, tuple(self.sides))
@@ -113,14 +116,20 @@ class Concept:
 
     @cached_property
     def label(self) -> str:
-        """The label: that of the class or unit; of other concepts, groups and first synonyms, four on a side at most."""
+        """The label: that of the class or unit; of other concepts, groups and first synonyms.
+
+        Of a side of over four names, the label says how many more there are.
+        """
         if self.unit:
             return self.unit.label
         return self.up[0][1] if self.is_class else self._as_expression(self._short_name, self.groups, MOST_NAMES)
 
     @property
     def name_elsewhere(self) -> str:
-        """The text by which concepts of two networks are matched: the label of a class or unit, or sorted class names of each side."""
+        """The text by which concepts of two networks are matched: the label, or sorted class names of each side.
+
+        It is the label for a class or unit.
+        """
         if self.unit or self.is_class:
             return self.label
         names = (
@@ -140,7 +149,10 @@ class Concept:
         groups: tuple[tuple[str, tuple[int, ...]], ...] = (),
         most: "int | None" = None,
     ) -> str:
-        """Return the concept as an expression: its groups, then its classes by ``name(index, label)``; ``most`` names on a side."""
+        """Return the concept as an expression: its groups, then its classes by ``name(index, label)``.
+
+        A side of more than ``most`` names is cut.
+        """
         sides = []
         for members in (self.up, self.against):
             side, names = dict(members), list[str]()
@@ -161,7 +173,10 @@ class Concept:
         return f"{short} ({index})" if len(namesakes) > 1 else short
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """Return what run.json and map.json hold of the concept beside index and label: the unit, or the labels of each side, groups."""
+        """Return what run.json and map.json hold of the concept beside index and label; nothing of a class.
+
+        Of others that is the unit, or the labels on each side, and groups.
+        """
         if self.is_class:
             return {}
         if self.unit:
@@ -174,7 +189,11 @@ class Concept:
 
     @classmethod
     def of_facts(cls, row: Mapping[str, Any]) -> Self:
-        """Return the concept of a row of run.json or map.json, a class if it has no sides or unit; RunError if its sides are damaged."""
+        """Return the concept of a row of run.json or of a map.json: a class if the row has no sides or unit.
+
+        Raises:
+            RunError: its sides are damaged.
+        """
         if "up" not in row and "unit" not in row:
             return cls.of_class(row["index"], row["label"])
         try:
@@ -190,7 +209,10 @@ class Concept:
 
 
 def disjoint(concepts: Iterable[Concept]) -> list[Concept]:
-    """Return the concepts in order, without each that pulls up a class that one before it pulls up. Units, which have no classes, stay."""
+    """Return the concepts in order, without each that pulls up a class that one before it pulls up.
+
+    Units, which have no classes, stay.
+    """
     result: list[Concept] = []
     classes: set[int] = set()
     for concept in concepts:
@@ -201,7 +223,10 @@ def disjoint(concepts: Iterable[Concept]) -> list[Concept]:
 
 
 def _quote(name: str, index: int) -> str:
-    """Return a class's name as an expression takes it: quoted if it has a word ``+`` or ``vs``; if it has quotes itself, the index."""
+    """Return a class's name as an expression takes it: in double quotes if it has a word ``+`` or ``vs``.
+
+    A name that has quotes itself is replaced by the index.
+    """
     if '"' in name:
         return f"({index})"
     return f'"{name}"' if OPERATOR.search(f" {name} ") else name

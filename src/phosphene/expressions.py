@@ -41,7 +41,16 @@ def parse(text: str, labels: Labels, *, multi_label: bool = False) -> Concept:
 
 
 def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
-    """Return :attr:`Concept.index` of the one of ``concepts``, of the maps in ``where``, that ``text`` means; ConceptError if not one."""
+    """Return :attr:`Concept.index` of the one of ``concepts`` that ``text`` means.
+
+    Args:
+        text: What the user wrote.
+        concepts: The concepts that have maps.
+        where: Name of the collection of maps, for the message.
+
+    Raises:
+        ConceptError: it names none of them, or several.
+    """
     text, concepts_by_index = text.strip(), {one.index: one for one in concepts}
     unit = next((index for index, one in concepts_by_index.items() if one.unit and one.expression == text), None)
     if unit is not None:
@@ -73,7 +82,10 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
 
 
 def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None":
-    """Return the :attr:`Concept.index` of an expression in class names of ``concepts``, of which none need have it; else ``None``."""
+    """Return the :attr:`Concept.index` of an expression in class names of ``concepts``; ``None`` if unreadable.
+
+    None of ``concepts`` need have this index.
+    """
     groups = {name: indices for one in concepts for name, indices in one.groups}
     try:
         labels = _labels_of(concepts, groups)
@@ -84,7 +96,11 @@ def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None"
 
 
 def _labels_of(concepts: Iterable[Concept], groups: "Mapping[str, Sequence[int]] | None" = None) -> Labels:
-    """Return partial Labels of the classes of ``concepts``, each at its index, and "" elsewhere; CardError if ``groups`` are impossible."""
+    """Return partial Labels of the classes of ``concepts``, each at its index, and "" elsewhere.
+
+    Raises:
+        CardError: ``groups`` are impossible.
+    """
     members = {index: label for one in concepts for index, label in one.up + one.against if 0 <= index < MOST_INDEX}
     names = [members.get(index, "") for index in range(max(members, default=-1) + 1)]
     return Labels(names, groups, partial=True)
@@ -95,7 +111,11 @@ Parse = tuple[tuple[str, str, bool], ...]
 
 
 def _sides_of(text: str, labels: Labels) -> Sides:
-    """Return the Sides (class indices) that an expression means; ConceptError if a name is unknown, or it is ambiguous."""
+    """Return the Sides (class indices) that an expression means.
+
+    Raises:
+        ConceptError: a name is unknown, or the expression is ambiguous.
+    """
     text = " ".join(text.split())
     if labels.has(text) or not (OPERATOR.search(text) or text.startswith('"')):
         return Sides(_find(text, labels))
@@ -109,7 +129,11 @@ def _sides_of(text: str, labels: Labels) -> Sides:
 
 
 def _parses(text: str, labels: Labels) -> list[Parse]:
-    """Return the ways to split text into names, up to 8, else one that splits at each operator; ConceptError if a name is missing."""
+    """Return the ways to split text into names, up to 8; if there are none, one that splits at each operator.
+
+    Raises:
+        ConceptError: a name is missing.
+    """
     parts: list[tuple[str, str, bool]] = []
     operator: str | None = ""
     position = 0
@@ -134,7 +158,11 @@ def _parses(text: str, labels: Labels) -> list[Parse]:
 
 
 def _resolve(parse: Parse, text: str, labels: Labels) -> Sides:
-    """Return the class indices that a parse means, as Sides; ConceptError if a name is unknown, or there is a second ``vs``."""
+    """Return the class indices that a parse means, as Sides.
+
+    Raises:
+        ConceptError: a name is unknown, or there is a second ``vs``.
+    """
     sides: tuple[list[int], ...] = ([], [])
     side = 0
     for operator, name, quoted in parse:
@@ -146,7 +174,11 @@ def _resolve(parse: Parse, text: str, labels: Labels) -> Sides:
 
 
 def _find(name: str, labels: Labels, *, quoted: bool = False) -> tuple[int, ...]:
-    """Return the indices of the class or group that a name means; ConceptError, with an expression if the name looks like one."""
+    """Return the indices of the class or group that a name means.
+
+    Raises:
+        ConceptError: it means none; the message has an expression if the name looks like one.
+    """
     try:
         return labels.members(name, quoted=quoted)
     except ConceptError as error:

@@ -53,9 +53,12 @@ class InputSpace:
 
     @classmethod
     def of(cls, size: "int | Sequence[int]", mean: Sequence[float], std: Sequence[float]) -> "InputSpace":
-        """Return the InputSpace of a size (one number for a square), means and stds, in any kind of sequences; CardError if it is none.
+        """Return the InputSpace of a size (one number for a square), means and stds, in any kind of sequences.
 
         The same values, as a list or a tuple, as 0 or 0.0, or of NumPy, are the same space: its repr is hashed, and JSON holds it.
+
+        Raises:
+            CardError: it is invalid, or something is not a number.
         """
         sides = (size, size) if isinstance(size, Integral) else size
         return cls(_numbers("size", sides, index), _numbers("mean", mean, float), _numbers("std", std, float))
@@ -89,7 +92,13 @@ class InputSpace:
         return (pixels - mean) * scale
 
     def refuse_unfit(self, pixels: Tensor, name: str) -> None:
-        """Raise CardError unless pixels are floats (n, c, h, w) of the channels that network ``name`` takes; only shapes are read."""
+        """Raise CardError unless pixels are floats (n, c, h, w) of the channels that network ``name`` takes.
+
+        Only type and shape are read.
+
+        Raises:
+            CardError: they are whole numbers, such as uint8, or of another shape.
+        """
         if pixels.ndim != 4 or pixels.shape[1] != self.channels or not pixels.is_floating_point():
             raise CardError(
                 f"{name} takes pixels in [0, 1], floats (n, {self.channels}, h, w), not {pixels.dtype} {tuple(pixels.shape)}."
@@ -97,7 +106,11 @@ class InputSpace:
 
 
 def _numbers(name: str, values: Any, kind: Callable[[Any], Any]) -> tuple[Any, ...]:
-    """Return values as a tuple of Python's own numbers, whole ones if ``kind`` is ``index``; CardError if they are none."""
+    """Return the values of a field as a tuple of Python's own numbers, whole ones if ``kind`` is ``index``.
+
+    Raises:
+        CardError: they are no numbers.
+    """
     try:
         return tuple(map(kind, values))
     except (TypeError, ValueError):

@@ -63,7 +63,10 @@ def hash_weights(module: nn.Module, digest: "hashlib._Hash") -> None:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """For a ``with`` block, in one thread at a time: have a module in evaluation mode, without gradients and autocast; then restore it."""
+    """For a ``with`` block: have a module in evaluation mode, without gradients and autocast.
+
+    Its flags are restored afterwards. Only one thread at a time is in such a block.
+    """
     with alone_with(module):
         modes = {part: part.training for part in module.modules()}
         device = next((one.device for one in module.parameters()), torch.device("cpu"))

@@ -34,7 +34,9 @@ REGRESSION = "regression"
 
 
 def parse_output(declared: "str | int") -> tuple["str | int | None", "slice | None", str]:
-    """Split a card's ``output`` into position or key of an output, part of its values, and kind; the first two are ``None`` if not given.
+    """Split a card's ``output`` into the position or key of an output, the part of its values, and its kind.
+
+    The first two are ``None`` if they are not given.
 
     Args:
         declared: A kind or ``auto``; a position or key, such as ``1`` or ``out``; a part, ``[3:7]``; or several of
@@ -105,9 +107,15 @@ def select(output: Any, which: "str | int | None", classes: "int | None") -> tup
 
 
 def part_of(output: Tensor, part: "slice | None", which: "str | int | None") -> Tensor:
-    """Return the columns ``part`` of an output (n, values), which has the position or key ``which``; all of it if ``None``.
+    """Return the columns ``part`` of an output (n, values); all of it if ``None``.
 
-    An output of another shape is returned as it is. CardError if not all of the columns are there.
+    Args:
+        output: The tensor that :func:`select` gives; one of another shape is returned as it is.
+        part: The columns.
+        which: Position or key of the output, for the message.
+
+    Raises:
+        CardError: not all of the columns are there.
     """
     if part is None or output.ndim != 2:
         return output
@@ -121,9 +129,10 @@ def part_of(output: Tensor, part: "slice | None", which: "str | int | None") -> 
 
 
 def _may_be_logits(output: Tensor, classes: "int | None") -> bool:
-    """Return whether a tensor, the output for one image, has the shape and type of logits of ``classes``, if their number is known.
+    """Return whether a tensor, the output for one image, has the shape and type of logits.
 
-    A single number may be the logit of the second of two classes, or a measurement.
+    ``classes`` is their number, if it is known. A single number may be the logit of the second of two classes, or a
+    measurement.
     """
     if not output.is_floating_point() or output.ndim != 2 or len(output) != 1:
         return False
@@ -171,9 +180,10 @@ def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> st
 
 
 def _refuse_levels(values: Tensor, slack: float) -> None:
-    """Raise CardError if outputs in [0, 1], (images, values), are several softmaxes side by side, with the same whole sum above 1.
+    """Raise CardError if outputs in [0, 1], (images, values), are several softmaxes side by side.
 
-    The message names the part of each, which ends where the sum up to there is a whole number for every image.
+    Then their sum is the same whole number above 1 for every image. The message names the part of each, which ends
+    where the sum of the values up to there is a whole number for every image.
     """
     sums = values.cumsum(1)
     levels = round(float(sums[0, -1]))
@@ -197,9 +207,10 @@ def _slack(output: Tensor) -> float:
 
 
 def _needed_extremes(candidates: set[str], extreme: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield the finite outputs of ``extreme`` images if no kind in ``candidates`` sums to 1; some networks overflow on such images.
+    """Yield the finite outputs of ``extreme`` images, if no kind in ``candidates`` sums to 1.
 
-    The caller narrows ``candidates`` in place before it asks.
+    The caller narrows ``candidates`` in place before it asks. Some networks overflow on images far outside the
+    range of pixels, so infinite outputs are skipped.
     """
     if not candidates & {"probabilities", "log-probabilities"}:
         yield from (output for output in extreme if output.isfinite().all())
@@ -222,7 +233,10 @@ def _fitting_kinds(output: Tensor) -> Iterator[str]:
 
 
 def to_logits(output: Tensor, kind: str) -> Tensor:
-    """Return outputs of a known kind as logits (n, classes): a single number gives two logits, a measurement remains one."""
+    """Return outputs of a known kind as logits (n, classes).
+
+    A single number, (n, 1) or (n,), gives two logits, but a measurement remains one.
+    """
     if kind == "probabilities":
         return _bounded_log(output)
     if kind == "multi-label-probabilities":

@@ -17,7 +17,10 @@ _RESERVED = re.compile(r";|\{\}|\.(?:txt|json)$", re.IGNORECASE)
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-    """Split ``MODEL#PROMPTS`` into the model's spec and the prompts, perhaps none; a ``#`` in the path of a file is no mark."""
+    """Split ``MODEL#PROMPTS`` into the model's spec and the prompts, which may be empty.
+
+    A ``#`` in the path of a file is no mark.
+    """
     marks = [match.start() for match in re.finditer("#", spec)]
     file_ends = [end for end in (*marks, len(spec)) if _exists(spec[:end])]
     end = file_ends[-1] if file_ends else min(marks, default=len(spec))
@@ -37,16 +40,26 @@ def _exists(model: str) -> bool:
 
 
 def prompts_of(concepts: Any) -> list[str]:
-    """Return the prompts, each once, in expressions such as ``text:A vs text:B``, one or several; ConceptError if one is unclear.
+    """Return the prompts, each once, in expressions such as ``text:A vs text:B``; none for other concepts.
 
-    Concepts of any other type have none.
+    Args:
+        concepts: Concepts as a user gives them: one or several, of any type.
+
+    Raises:
+        ConceptError: a prompt is empty, or holds what an expression or a spec takes apart.
     """
     items = [concepts] if isinstance(concepts, str) else concepts if isinstance(concepts, Iterable) else []
     return list(dict.fromkeys(prompt for one in items if isinstance(one, str) for prompt in _split_expression(one)))
 
 
 def replace_prompts(text: str, class_of: Callable[[str], int]) -> str:
-    """Return an expression with class indices, from ``class_of``, for its prompts: ``(0) vs (1)`` for ``text:A vs text:B``.
+    """Return an expression with class indices for its prompts: ``(0) vs (1)`` for ``text:A vs text:B``.
+
+    One without prompts is returned as it is.
+
+    Args:
+        text: What the user wrote.
+        class_of: Returns the index of the class of a prompt, or raises ConceptError.
 
     Raises:
         ConceptError: a prompt is no class, is empty, or holds what an expression or a spec takes apart.
@@ -63,9 +76,12 @@ def label_of(prompt: str) -> str:
 
 
 def new_prompts(prompts: Iterable[str], labels: Iterable[str]) -> list[str]:
-    """Return those of ``prompts`` that no label or synonym names yet, each once; ConceptError if a spec could not hold one.
+    """Return those of ``prompts`` that no label or synonym in ``labels`` names yet, each once.
 
     Case, commas and blanks do not count.
+
+    Raises:
+        ConceptError: a prompt is empty, or a spec would take it apart.
     """
     prompts = list(prompts)
     for prompt in prompts:
@@ -142,7 +158,11 @@ def read_prompts(prompts: str, templates: Sequence[str], labels: Iterable[str] =
 
 
 def _read_names(file: str) -> list[str]:
-    """Return the class names in a file that a spec names; CardError if it is missing, empty or cannot be read."""
+    """Return the class names in a file that a spec names.
+
+    Raises:
+        CardError: the file is missing, empty or cannot be read.
+    """
     if not exists(file):  # a long text is no error
         others = nearby(Path(file), lambda one: one.suffix in SUFFIXES and one.is_file())
         near = f" The same folder holds {others}." if others else ""
@@ -166,7 +186,11 @@ def _distinct(names: Iterable[str], where: str, part: Callable[[str], str]) -> l
 
 
 def _split_expression(expression: str) -> list[str]:
-    """Return the prompts of an expression that begins with ``text:``, none of any other; ConceptError if it cannot be taken apart."""
+    """Return the prompts of an expression that begins with ``text:``; none of any other.
+
+    Raises:
+        ConceptError: it cannot be taken apart.
+    """
     text = " ".join(expression.split())
     prompts = [match.strip() for match in _PROMPT.findall(text)] if text.startswith(TEXT) else []
     parts = [text] if not prompts and re.search(r" (\+|vs) text:", text) else prompts

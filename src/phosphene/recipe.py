@@ -134,7 +134,10 @@ class Recipe:
             raise RecipeError(f"recipe field stop_after is {self.stop_after}; it needs rounds=1 and refine_steps=0.")
 
     def radius_for(self, shape: Sequence[int]) -> float:
-        """Return the l2 radius that limits maps of ``shape`` (c, h, w): ``radius``, meant for 224 x 224 x 3, scaled with sqrt(c h w)."""
+        """Return the l2 radius that limits maps of ``shape`` (c, h, w).
+
+        It is ``radius``, which is meant for 224 x 224 x 3, scaled with sqrt(c h w).
+        """
         return self.radius * math.sqrt(math.prod(shape) / PAPER_VALUES)
 
     def replace(self, /, **changes: Any) -> "Recipe":
@@ -183,7 +186,11 @@ def _refuse_unknown(names: Iterable[Any]) -> None:
 
 
 def _converted(field: "dataclasses.Field[Any]", value: Any) -> Any:
-    """Return the value of a recipe field with numbers as Python's own; RecipeError if it is not of the field's type."""
+    """Return the value of a recipe field with numbers as Python's own.
+
+    Raises:
+        RecipeError: it is not of the field's type.
+    """
     field_type: Any = field.type
     kind = {int: Integral, float: Real}.get(field_type)
     if not isinstance(value, bool) and kind is not None and isinstance(value, kind):
@@ -259,7 +266,11 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
 
 
 def _from_toml(path: Path) -> Recipe:
-    """Read a recipe from a TOML file, whose fields replace those of its ``base`` (default ``paper``); RecipeError if it holds none."""
+    """Read a recipe from a TOML file, whose fields replace those of its ``base`` (default ``paper``).
+
+    Raises:
+        RecipeError: the file cannot be read, or does not hold a recipe.
+    """
     fields = read_toml(path, "recipe file", RecipeError, "`phosphene recipes NAME > FILE.toml` writes one to edit.")
     base = fields.pop("base", "paper")
     if not isinstance(base, str) or base not in RECIPES:  # a list is not hashable
@@ -269,7 +280,10 @@ def _from_toml(path: Path) -> Recipe:
 
 
 def _parse_setting(key: str, value: Any) -> Any:
-    """Return a value for the recipe field ``key``; text is parsed as TOML (10, 0.5, true) where it is TOML, and the field is no text."""
+    """Return a value for the recipe field ``key``; text is parsed as TOML (10, 0.5, true).
+
+    Text stays what it is for a field of text, or if it is not TOML.
+    """
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     if not isinstance(value, str) or key not in fields or fields[key].type is str:
         return value

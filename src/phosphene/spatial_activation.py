@@ -46,7 +46,10 @@ def _distortion(height: int, width: int, size: tuple[int, int]) -> float:
 
 
 def _token_grid(tokens: int, size: tuple[int, int]) -> "tuple[int, int] | None":
-    """Return (height, width) of a grid, of the image's aspect ratio, of most of a transformer's tokens; ``None`` if none fits."""
+    """Return (height, width) of the grid of a transformer's tokens; ``None`` if none fits.
+
+    It has the image's aspect ratio and uses most of the tokens.
+    """
     ratio = size[0] / size[1]
     for patches in range(tokens, max(3, tokens - MAX_EXTRA_TOKENS - 1), -1):
         estimate = round(math.sqrt(patches * ratio))

@@ -51,7 +51,10 @@ class TwoTower(nn.Module):
         )
 
     def identify_texts(self, texts: Sequence[str]) -> Sequence[object]:
-        """Return what the hash of the network holds of each text: the text, or its token numbers where a tokenizer's files may change."""
+        """Return what the hash of the network holds of each text: the text itself by default.
+
+        Where a tokenizer's files may change, it is the text's token numbers.
+        """
         return list(texts)
 
     def forward(self, _: Tensor) -> Tensor:
@@ -63,7 +66,10 @@ class TwoTower(nn.Module):
 
 
 class ImageTower(nn.Module):
-    """An image tower without texts, to embeddings, whose units can be mapped; modules are named as in a :class:`PromptClassifier`."""
+    """The image tower of a two-tower model without texts: a network to embeddings, whose units can be mapped.
+
+    Its modules have the names that they have in a :class:`PromptClassifier`.
+    """
 
     def __init__(self, images: nn.Module) -> None:
         super().__init__()
@@ -77,10 +83,14 @@ class ImageTower(nn.Module):
 
 
 class PromptClassifier(nn.Module):
-    """An image tower followed by a linear layer whose rows are the embedded prompts: a network from pixels to logits (n, classes).
+    """An image tower followed by a linear layer whose rows are the embedded prompts.
 
-    A class may have several texts, from several templates; its row is their mean (Radford et al. 2021, section 3.1.4). The
-    text tower of ``model`` is not kept.
+    It is a network from pixels to logits (n, classes). A class may have several texts, from several templates; its row
+    is their mean (Radford et al. 2021, section 3.1.4).
+
+    Args:
+        model: The two-tower model; its text tower is not kept.
+        texts: The texts of each class.
 
     Raises:
         CardError: the embeddings have another shape than (n, d), or are zero, infinite or NaN.
@@ -127,10 +137,16 @@ class PromptClassifier(nn.Module):
 
 
 def with_prompts(model: TwoTower, classifier: Classifier, texts: Mapping[str, Sequence[str]], spec: str) -> Classifier:
-    """Return a Classifier, which ``spec`` names, of a two-tower model whose classes are prompts: label of each -> its texts.
+    """Return a Classifier of a two-tower model whose classes are prompts.
 
     A single prompt has nothing to be told from. It is then a measurement: its logit is mapped by its own value,
     relative to the samples, as an output of a regression network.
+
+    Args:
+        model: The two-tower model.
+        classifier: The Classifier that holds it.
+        texts: Label of each class -> the texts that stand for it.
+        spec: What the classifier is loaded from again.
 
     Raises:
         CardError: the text tower fails.
@@ -182,7 +198,10 @@ def _around(module: nn.Module, classifier: Classifier, spec: str, **facts: Any) 
 
 
 def _refuse_same_rows(rows: Tensor, labels: Sequence[str], name: str) -> None:
-    """Raise ConceptError if two classes, rows (classes, d), have the same embedding: they would share the probability of both."""
+    """Raise ConceptError if two classes, rows (classes, d), have the same embedding.
+
+    They would share the probability of both.
+    """
     unit_rows = functional.normalize(rows, dim=1)
     for start in range(0, len(unit_rows), TEXTS_PER_BATCH):
         part = unit_rows[start : start + TEXTS_PER_BATCH]

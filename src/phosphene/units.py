@@ -47,9 +47,12 @@ class Unit:
 
     @classmethod
     def parse(cls, text: str) -> list[Self]:
-        """Return the Units that ``unit:LAYER:3,7`` or ``direction:FILE@LAYER`` names; ConceptError for another form, or no vector.
+        """Return the Units that ``unit:LAYER:3,7`` or ``direction:FILE@LAYER`` names.
 
         ``unit:LAYER:*`` is one Unit, which stands for the most active channels.
+
+        Raises:
+            ConceptError: it has another form, or the file does not hold one vector.
         """
         form, _, rest = text.partition(":")
         if form == "unit" and OPERATOR.search(text):
@@ -85,7 +88,10 @@ class Unit:
 
     @property
     def label(self) -> str:
-        """The label: ``[low:]OUTPUT``, or the expression without commas, which separate synonyms, and without a file's folder."""
+        """The label: the expression without commas, which separate synonyms, and without a file's folder.
+
+        It is ``[low:]OUTPUT`` for an output.
+        """
         if not self.layer:
             return LOW * self.low + self.output
         return (f"direction:{Path(self.file).name}@{self.layer}" if self.direction else self.expression).replace(
@@ -102,7 +108,9 @@ class Unit:
         return {key: value for key, value in vars(self).items() if value not in (None, "") and value is not False}
 
     def weights(self, units: int) -> Tensor:
-        """Return factors, float32 (units,), by which a layer's units sum up to this one: one-hot, -1 if ``low``, or the direction.
+        """Return factors, float32 (units,): this unit is the sum of the layer's units times the factors.
+
+        They are one-hot (-1 if ``low``), or the direction.
 
         Raises:
             ConceptError: the layer has fewer channels, or the direction is of another layer.
@@ -120,7 +128,11 @@ class Unit:
 
 
 def _read_direction(file: Path) -> str:
-    """Return the one vector in a file as base64 text, as in :attr:`Unit.direction`; ConceptError if it does not hold exactly one."""
+    """Return the one vector in a file as base64 text, as in :attr:`Unit.direction`.
+
+    Raises:
+        ConceptError: the file does not hold exactly one vector.
+    """
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         raise ConceptError(f"direction file {file} has to be one of {', '.join(SUFFIXES)}.")

@@ -13,9 +13,10 @@ PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def unwrap(module: Any) -> nn.Module:
-    """Return the network inside ``torch.compile`` or DataParallel, a script in a ScriptedNetwork, and any other module as it is.
+    """Return the network inside ``torch.compile`` or DataParallel; a script in a ScriptedNetwork.
 
-    The engine compiles and spreads by itself, and needs the network's own modules for it.
+    Other modules are returned unchanged. The engine compiles and spreads by itself, and needs the network's own modules
+    for it.
 
     Raises:
         CardError: it is not a module, such as a function, or one of torch.export that cannot be evaluated.
@@ -32,7 +33,13 @@ def unwrap(module: Any) -> nn.Module:
 
 
 class ScriptedNetwork(nn.Module):
-    """Wraps a TorchScript network, whose modules accept no hooks, so that a hook on ``activation`` gets its last spatial activation."""
+    """Wraps a TorchScript network so that a hook on ``activation`` gets its last spatial activation.
+
+    The modules of a script accept no hooks.
+
+    Args:
+        script: Maps normalised pixels (n, c, h, w) to logits.
+    """
 
     def __init__(self, script: nn.Module) -> None:
         super().__init__()

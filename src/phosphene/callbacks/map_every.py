@@ -107,7 +107,9 @@ class MapEvery:
         return None if epoch % self.every else self.map(epoch)
 
     def map(self, epoch: int) -> ConceptMaps:
-        """Compute and return maps of the network as it is now, whatever ``every`` is; store them in ``history[epoch]``, and log them.
+        """Compute and return maps of the network as it is now, whatever ``every`` is.
+
+        They are stored in ``history[epoch]``, and logged if there is a logger.
 
         Raises:
             JobsError: the network returns NaN or infinity.

@@ -34,7 +34,10 @@ class Check:
     needs: "Callable[[CheckContext], list[Request]] | None" = None
 
     def requests(self, context: CheckContext) -> list[Request]:
-        """Return requests for the other maps that this check compares with: of another seed, network or sample set."""
+        """Return requests for the other maps that this check compares with; empty if there are none.
+
+        Such maps are from another seed, a randomised network, other samples.
+        """
         return self.needs(context) if self.needs and not context.too_small else []
 
 
@@ -71,10 +74,12 @@ def choose(names: Sequence[str] = ()) -> list[str]:
 
 
 def examine(name: str, context: CheckContext) -> Finding:
-    """Make the maps that the named check still lacks, and return its Finding, whose ``cost`` is their number.
+    """Make the maps that the named check still lacks, and return its Finding.
 
-    It has no verdict if the maps are too small to compare, or after a NumericError or WeightsError, as some networks cannot
-    be randomised.
+    Its ``cost`` is their number. It has no verdict if the check could not be made.
+
+    It cannot after a NumericError, or a WeightsError, as some networks cannot be randomised, and if the maps are too
+    small to compare them with others. Maps that exist already cost nothing.
     """
     check, count_before = CHECKS[name], len(context.made)
     if check.needs and context.too_small:

@@ -37,17 +37,21 @@ class Baseline:
         return {name: float(values.mean()) for name, values in self.values.items()}
 
     def limit(self, name: str, count: int) -> float:
-        """Return up to which mean of the measure ``name`` over ``count`` pairs maps count as those of different classes.
+        """Return up to which mean over ``count`` pairs maps count as those of different classes.
 
-        The limit lies above the mean of ``values`` by two standard errors of the difference of two means, one over ``count``
-        pairs, the other over pairs of ``classes`` maps. Pairs share maps, so there are no more independent ones than maps.
-        Chance alone exceeds it about once in forty times, while a map that has not changed has a similarity of 1.
+        ``name`` is the measure. The limit lies above the mean of ``values`` by two standard errors of the difference of
+        two means, one over ``count`` pairs, the other over pairs of ``classes`` maps. Pairs share maps, so there are no
+        more independent ones than maps. Chance alone exceeds it about once in forty times, while a map that has not
+        changed has a similarity of 1.
         """
         deviation = max(float(self.values[name].std(correction=0)), LEAST_DEVIATION)
         return self.mean[name] + 2 * deviation * math.sqrt(1 / count + 1 / self.classes)
 
     def figures(self) -> dict[str, float]:
-        """Return mean and 95 % quantile of every similarity between classes, as ``hog_at_other_class`` and ``hog_at_other_class_p95``."""
+        """Return mean and 95 % quantile of every similarity between classes, for a finding.
+
+        Their names are ``hog_at_other_class``, ``hog_at_other_class_p95`` and the like.
+        """
         means = {f"{name}_at_other_class": value for name, value in self.mean.items()}
         quantiles = {f"{name}_at_other_class_p95": float(values.quantile(0.95)) for name, values in self.values.items()}
         return means | quantiles
@@ -62,7 +66,10 @@ def first_of_each_class(maps: Iterable[ConceptMap]) -> list[ConceptMap]:
 
 
 def similarities(pairs: Iterable[Pair]) -> dict[str, torch.Tensor]:
-    """Return measure -> its values for pairs of maps, float64 (pairs,); maps are rendered as for scores, at contrast 0.2."""
+    """Return measure -> its values for pairs of maps, a float64 tensor (pairs,).
+
+    Maps are rendered as for scores, with pixels of standard deviation 0.2.
+    """
     images = [[render(one.nu, SCORE_CONTRAST) for one in pair] for pair in pairs]
     return {
         name: torch.tensor([similarity(*pair) for pair in images], dtype=torch.float64)

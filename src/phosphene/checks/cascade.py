@@ -12,7 +12,10 @@ VERDICT_DEPTH = 2
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for ``context.chosen`` at each of ``context.depths``, and for second seeds; none for units of inner layers."""
+    """Return requests for ``context.chosen`` at each of ``context.depths``, and for second seeds.
+
+    Second seeds are for classes that have one seed only. There are no requests if some units are of inner layers.
+    """
     if context.has_inner_units:
         return []
     depths = context.depths if context.same_samples else [0, *context.depths]

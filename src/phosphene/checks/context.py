@@ -95,7 +95,10 @@ class CheckContext:
 
     @property
     def has_inner_units(self) -> bool:
-        """Whether some ``chosen`` maps are of units of inner layers, on which the layers that follow have no influence."""
+        """Whether some ``chosen`` maps are of units of inner layers.
+
+        The layers that follow have no influence on these.
+        """
         return any(one.concept.is_inner_unit for one in self.chosen)
 
     @property
@@ -117,7 +120,10 @@ class CheckContext:
 
     @cached_property
     def depths(self) -> list[int]:
-        """Numbers of last blocks that the cascade randomises, rising to all; none if the network has no blocks."""
+        """Numbers of last blocks that the cascade randomises, in rising order.
+
+        The last is all of them; there are none if the network has no blocks.
+        """
         return few_depths(len(self.blocks))
 
     def network(self, depth: int) -> Classifier:
@@ -140,13 +146,19 @@ class CheckContext:
         return [Request(_next_seed(one)) for one in self.chosen if not self._other_seeds(one)]
 
     def same_class(self, one: ConceptMap) -> list[ConceptMap]:
-        """Return maps of ``one``'s class from other seeds: the run's, or the one made for :meth:`second_seeds`."""
+        """Return maps of ``one``'s class from other seeds.
+
+        They are the run's, or the one made for :meth:`second_seeds`, which must exist by now.
+        """
         return self._other_seeds(one) or [self.made[Request(_next_seed(one))]]
 
     def make(self, requests: Iterable[Request]) -> None:
-        """Compute the requested maps that do not exist yet, and store them in ``made``; NumericError if a network returns NaN.
+        """Compute the requested maps that do not exist yet, and store them in ``made``.
 
         Maps of one network and one set of samples are made together.
+
+        Raises:
+            NumericError: a network returns NaN or infinity.
         """
         groups: dict[tuple[int, str], list[Job]] = {}
         for request in dict.fromkeys(requests):
@@ -181,7 +193,10 @@ class CheckContext:
 
     @cached_property
     def within(self) -> dict[str, float]:
-        """Mean similarity, per measure, of the ``chosen`` maps to those of the same class from other seeds, which must have been made."""
+        """Mean similarity, per measure, of the ``chosen`` maps to those of the same class from other seeds.
+
+        The latter must have been made.
+        """
         return mean_similarities((one, other) for one in self.chosen for other in self.same_class(one))
 
     def judge(
@@ -201,12 +216,18 @@ class CheckContext:
         )
 
     def reference(self) -> dict[str, float]:
-        """Return the similarities across classes, and across seeds of a class, which must exist, as figures of a finding."""
+        """Return the similarities across classes, and across seeds of a class, as figures of a finding.
+
+        Maps of second seeds must exist.
+        """
         across = self.across.figures() if self.across else {}
         return across | {f"{name}_at_other_seed": value for name, value in self.within.items()}
 
     def similarity(self, others: Sequence[ConceptMap]) -> "Similarity":
-        """Return the similarity of the ``chosen`` maps to ``others``, one map of the same class for each, with its limit."""
+        """Return the similarity, limit included, of the ``chosen`` maps to others.
+
+        ``others`` has one map of the same class for each.
+        """
         mean = mean_similarities(zip(self.chosen, others, strict=True))
         return Similarity(mean, self.across.limit("hog", len(others)) if self.across else None)
 
@@ -215,7 +236,10 @@ class CheckContext:
         return [other for other in self.maps if other.index == one.index and other.seed != one.seed]
 
     def _on_step(self, group: Sequence[Job], depth: int, samples: str) -> "Callable[[Step], None] | None":
-        """Return a callback that passes steps of a group on to ``on_progress``, with labels and counts; ``None`` without one."""
+        """Return a callback that passes steps of a group on to ``on_progress``; ``None`` without one.
+
+        It adds the labels of the maps and their counts.
+        """
         if self.on_progress is None:
             return None
         on_progress, maps_done, class_labels = self.on_progress, len(self.made), self.classifier.labels

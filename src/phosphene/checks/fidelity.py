@@ -42,7 +42,10 @@ def find(context: CheckContext) -> Finding:
 
 
 def _explain(figures: dict[str, float], words: Words) -> str:
-    """Return sentences on how class probability, or the percentile of units, and targeting rate change with contrast."""
+    """Return sentences on how class probability and targeting rate change with contrast.
+
+    Of units it is the percentile in place of the probability.
+    """
     first, middle, last = (f"{contrast:g}" for contrast in (CONTRASTS[0], SCORE_CONTRAST, CONTRASTS[-1]))
     low, value, high = (words.number(figures[f"p_class_at_{contrast}"]) for contrast in (first, middle, last))
     subject = "the network gives a map's class p" if words.kind == "class" else f"the {words.confidence} of the maps is"

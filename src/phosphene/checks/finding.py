@@ -35,12 +35,19 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """``passed``, ``FAILED``, ``undecided`` (not judged), ``too few to tell`` (under 4 classes) or ``figures only`` (no rule)."""
+        """``passed``, ``FAILED``, ``undecided``, ``too few to tell`` or ``figures only``.
+
+        ``undecided`` is what was not judged, ``too few to tell`` a check of under 4 classes, ``figures only`` a check
+        without a rule.
+        """
         return verdict(self.name, self.passed, self.explanation)
 
     @property
     def conditions(self) -> dict[str, dict[str, float]]:
-        """The figures named ``MEASURE_at_CONDITION`` as condition -> measure -> value, ``{"2": {"hog": 0.1}}``, for a table."""
+        """The figures named ``MEASURE_at_CONDITION`` as condition -> measure -> value, for a table.
+
+        An example is ``{"2": {"hog": 0.1}}``.
+        """
         table: dict[str, dict[str, float]] = {}
         for key, value in self.figures.items():
             name, at, condition = key.partition("_at_")
@@ -65,7 +72,11 @@ class Finding:
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> "Finding":
-        """Return the Finding of an entry of ``checks.json``, whose reader has checked the types; KeyError if an attribute is missing."""
+        """Return the Finding of an entry of ``checks.json``, whose reader has checked the types.
+
+        Raises:
+            KeyError: an attribute is missing.
+        """
         return cls(facts["name"], facts["figures"], facts["passed"], facts["reading"], facts["cost"])
 
 
@@ -109,7 +120,10 @@ def two_decimals(value: float) -> str:
 
 
 def all_of(*parts: "bool | None") -> "bool | None":
-    """Combine conditions, ``None`` if not known: False if any is False, else ``None`` if any is ``None``, else True."""
+    """Combine conditions: False if any is False, else ``None`` if any is ``None``, else True.
+
+    ``None`` is a condition that is not known.
+    """
     if False in parts:
         return False
     return None if None in parts else True

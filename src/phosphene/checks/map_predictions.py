@@ -40,7 +40,10 @@ class MapPredictions:
         return None if self.beyond_chance is None else not self.beyond_chance
 
     def figures(self, condition: object) -> dict[str, float]:
-        """Return mean probability and top-1 share as ``p_class_at_CONDITION`` and ``top1_at_CONDITION``, for a finding."""
+        """Return mean probability and top-1 share for a finding.
+
+        For ``condition`` 0.2 they are ``p_class_at_0.2`` and ``top1_at_0.2``.
+        """
         return {f"p_class_at_{condition}": self.p_class, f"top1_at_{condition}": self.top1}
 
     def __str__(self) -> str:
@@ -48,9 +51,12 @@ class MapPredictions:
 
 
 def predictions_of(logits: Tensor, targets: Tensor, network: "Classifier | None" = None) -> MapPredictions:
-    """Return the MapPredictions of logits (maps, classes), for each map's target; of a UnitClassifier, (maps, classes + units).
+    """Return the MapPredictions of logits (maps, classes) and each map's target.
 
-    The targets are those of :func:`phosphene.engine.targets.targets_of`.
+    Args:
+        logits: (maps, classes), or (maps, classes + units).
+        targets: What they should show: :func:`phosphene.engine.targets.targets_of`.
+        network: The network that they come from; needed for units.
     """
     hit_count, units, exact = int(hits(logits, targets).sum()), 0, logits.double()
     if isinstance(network, UnitClassifier):
@@ -84,9 +90,13 @@ def chance_rates(logits: Tensor, targets: Tensor, units: int = 0) -> list[float]
 
 
 def beyond_chance(hits: int, rates: Sequence[float]) -> "bool | None":
-    """Return whether chance gives so many hits in at most 1 of 20 cases; ``None`` if not even all hits would show it.
+    """Return whether chance gives so many hits in at most 1 of 20 cases.
 
-    ``rates`` are the probabilities of each hit by chance; the number of hits by chance is Poisson-binomial.
+    It is ``None`` if not even all hits would show it.
+
+    Args:
+        hits: Number of hits.
+        rates: Probability of each hit by chance; their number is Poisson-binomial.
     """
     odds = [1.0]  # probabilities of 0, 1, ... hits
     for rate in rates:

@@ -53,7 +53,10 @@ def blocks(classifier: Classifier) -> list[tuple[str, list[str]]]:
 
 
 def few_depths(count: int) -> list[int]:
-    """Return up to five numbers of blocks to randomise, in rising order: 1, 2, a quarter, a half and all of ``count``."""
+    """Return up to five numbers of blocks to randomise, in rising order.
+
+    They are 1, 2, a quarter, a half and all of ``count``.
+    """
     return sorted({depth for depth in (1, 2, math.ceil(count / 4), math.ceil(count / 2), count) if 0 < depth <= count})
 
 

@@ -43,6 +43,9 @@ def find(context: CheckContext) -> Finding:
 
 
 def _by_set(context: CheckContext) -> dict[str, list[Request]]:
-    """Return sample spec -> requests for the ``chosen`` maps: of synthetic sets, and of the context's pool if it is not the run's."""
+    """Return sample spec -> requests for the ``chosen`` maps, for each other set of samples.
+
+    They are synthetic sets, and the context's pool if it is not the run's.
+    """
     pool_requests = {} if context.same_samples else {context.pool.spec: context.under()}
     return pool_requests | {spec: context.under(samples=spec) for spec in SYNTHETIC if spec != context.pool.spec}

@@ -32,7 +32,10 @@ class Words:
         return PLURALS[self.kind]
 
     def recognised(self, network: str, maps: str) -> str:
-        """Return a clause, without capital and full stop, that ``network``, "the network", recognises ``maps``, "3 of 4"."""
+        """Return a clause that says that a network recognises maps, without capital and full stop.
+
+        ``network`` is "the network" and ``maps`` "3 of 4", for example.
+        """
         if self.kind == "class":
             return f"{network} classifies {maps} as their class"
         verb = {

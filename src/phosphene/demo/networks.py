@@ -12,7 +12,10 @@ WIDTH, DEPTH = 96, 4  # of the transformer: values per token, and layers
 
 
 def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Return a convolution without bias and a batch normalisation; height and width stay, or are divided by the stride."""
+    """Return a convolution without bias and a batch normalisation, as one module.
+
+    Height and width stay, or are divided by the stride.
+    """
     padding = dilation * (kernel // 2)
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False), nn.BatchNorm2d(outputs)
@@ -54,7 +57,10 @@ class SmallResNet(nn.Module):
 
 
 class PlainNet(nn.Module):
-    """A small network of convolutions and pooling, without shortcuts, for the demo's images: 14 million multiply-adds at 96 x 96 pixels."""
+    """A small network of convolutions and pooling, without shortcuts, for the demo's images.
+
+    It takes 14 million multiply-adds at 96 x 96 pixels.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,10 +80,10 @@ class PlainNet(nn.Module):
 
 
 class SmallViT(nn.Module):
-    """A small vision transformer for the demo's images: 144 tokens and 69 million multiply-adds at 96 x 96 pixels.
+    """A small vision transformer for the demo's images, with 144 tokens at 96 x 96 pixels.
 
-    Convolutions cut the image into patches (Xiao et al. 2021, "Early convolutions help transformers see better").
-    Positions are sines of several wavelengths, so that any size will do.
+    It takes 69 million multiply-adds at that size. Convolutions cut the image into patches (Xiao et al. 2021, "Early
+    convolutions help transformers see better"). Positions are sines of several wavelengths, so that any size will do.
     """
 
     def __init__(self) -> None:
@@ -105,7 +111,10 @@ class SmallViT(nn.Module):
 
 
 def _positions(grid: Tensor) -> Tensor:
-    """Return sines and cosines of row and column, counted from the middle, for patches (n, width, h, w), as (h w, width)."""
+    """Return codes, (h w, width), of where patches (n, width, h, w) lie.
+
+    They are sines and cosines of row and column, counted from the middle.
+    """
     _, width, *size = grid.shape
     frequencies = 0.01 ** (torch.arange(width // 4, device=grid.device) * 4 / width)
     axes = [(torch.arange(side, device=grid.device) + 0.5 - side / 2)[:, None] * frequencies for side in size]

@@ -19,7 +19,10 @@ def _uniform(rng: np.random.Generator, low: float, high: float, like: Array) -> 
 
 
 def _fold(u: Array, v: Array, arms: int) -> tuple[Array, Array]:
-    """Return coordinates (n, h, w) folded into half of one of `arms` arms around 0: a shape drawn there repeats itself in every arm."""
+    """Return coordinates (n, h, w) folded into one half of one of `arms` arms around 0.
+
+    A shape drawn there repeats itself in every arm.
+    """
     sector = np.float32(2 * np.pi / arms)
     angle = np.abs(np.mod(np.arctan2(v, u) + sector / 2, sector) - sector / 2)
     rho = np.hypot(u, v)
@@ -27,7 +30,10 @@ def _fold(u: Array, v: Array, arms: int) -> tuple[Array, Array]:
 
 
 def star(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance of points (u, v) to five-pointed stars; their inner radius varies around that of the pentagram, 0.38."""
+    """Return the signed distance of points (u, v) to five-pointed stars of random inner radius.
+
+    The inner radius varies around that of the pentagram (0.38).
+    """
     inner = _uniform(rng, 0.36, 0.46, u)
     x, y = _fold(u, v, 5)
     edge_x = inner * np.float32(np.cos(np.pi / 5)) - np.float32(1.08)

@@ -30,7 +30,10 @@ WIDTH = 64
 
 
 class TextTower(nn.Module):
-    """A transformer layer and a mean over the words: from word numbers (n, words), 0 for no word, to embeddings (n, 64)."""
+    """A transformer layer and a mean over the words: from word numbers (n, words) to embeddings (n, 64).
+
+    The number 0 stands for no word.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,13 +68,21 @@ class SmallTwoTower(TwoTower):
         return float(self.log_scale.detach().exp())
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Return the embeddings of texts, float32 (n, 64); ConceptError if a word is none that the model was trained on."""
+        """Return the embeddings of texts, float32 (n, 64).
+
+        Raises:
+            ConceptError: a word is none that the model was trained on.
+        """
         out: Tensor = self.texts(word_numbers(texts))
         return out
 
 
 def word_numbers(texts: Sequence[str]) -> Tensor:
-    """Return the numbers of the words of texts, int64 (n, words), 0 after the last; ConceptError for an unknown word, none, or over 12."""
+    """Return the numbers of the words of texts, int64 (n, words), 0 after the last word.
+
+    Raises:
+        ConceptError: a word is unknown, or a text has no words or over 12.
+    """
     rows = []
     for text in texts:
         words = text.lower().replace(".", " ").split()

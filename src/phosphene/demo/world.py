@@ -81,12 +81,18 @@ def paint(
 
 
 def coverage(distance: Array, radius: Array, edge: Array) -> Array:
-    """Return the share of each pixel that a shape covers, (n, h, w) in [0, 1], from distances in radii; radius and edge are in pixels."""
+    """Return the share of each pixel that a shape covers, (n, h, w) in [0, 1], from signed distances in radii.
+
+    Radius and soft edge are in pixels.
+    """
     return np.clip(np.float32(0.5) - distance * (radius / edge), 0, 1)
 
 
 def _coordinates(rng: np.random.Generator, count: int, size: int, large: bool) -> tuple[Array, Array, Array]:
-    """Place shapes at random; return turned and scaled grids `u`, `v` of their coordinates, (n, size, size), and their radii in pixels."""
+    """Place shapes at random; return the grids `u`, `v` of their coordinates and their radii in pixels.
+
+    The grids are (n, size, size), turned and scaled.
+    """
     low, high = (0.28, 0.52) if large else (0.22, 0.46)
     radius = size * rng.uniform(low, high, (count, 1, 1))
     # A large shape may leave the frame by a little, a small one never does.
@@ -99,7 +105,10 @@ def _coordinates(rng: np.random.Generator, count: int, size: int, large: bool) -
 def turned_grid(
     rng: np.random.Generator, size: int, x: NDArray[np.float64], y: NDArray[np.float64], radius: NDArray[np.float64]
 ) -> tuple[Array, Array]:
-    """Return the pixels' coordinates `u`, `v`, (n, size, size), in randomly turned frames at `x`, `y` (n, 1, 1), in units of the radii."""
+    """Return the pixels' coordinates `u`, `v`, (n, size, size), in randomly turned frames at `x`, `y`.
+
+    The coordinates are in units of the radii; `x` and `y` are (n, 1, 1).
+    """
     angle = rng.uniform(0, 2 * np.pi, radius.shape)
     cos, sin = (np.cos(angle) / radius).astype(np.float32), (np.sin(angle) / radius).astype(np.float32)
     grid = np.arange(size, dtype=np.float32)
@@ -128,7 +137,10 @@ def apart(colour: Array, ink: Array) -> Array:
 
 
 def background(rng: np.random.Generator, count: int, size: int) -> tuple[Array, Array]:
-    """Draw random backgrounds (leaves, gradients, plain), float32 (n, 3, size, size), unclipped; return them and their base colours."""
+    """Draw random backgrounds (leaves, gradients, plain); return them and their base colours (n, 3).
+
+    They are float32 (n, 3, size, size), unclipped.
+    """
     base = rng.random((count, 3), dtype=np.float32)
     contrast = rng.uniform(0.05, 0.4, (count, 1, 1)).astype(np.float32)
     contrast[rng.random(count) < 0.12] = 0

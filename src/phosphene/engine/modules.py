@@ -52,7 +52,12 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
 
 
 def refuse_mixture(error: RuntimeError, name: str, device: torch.device, dtype: torch.dtype) -> None:
-    """Raise CardError if torch's ``error`` is that a network has tensors elsewhere than on ``device``, or casts to another type."""
+    """Raise CardError if torch's ``error`` is that the network ``name`` mixes devices, or types of numbers.
+
+    Raises:
+        CardError: it is: not all its tensors are on ``device``, to which it was moved, or it casts what it computes with
+            to another type than ``dtype``, to which it was converted.
+    """
     # torch.FloatTensor, as a type, stands for a tensor on the CPU among others on a GPU
     if re.search(r"same device|expected device|but got device type|torch\.FloatTensor", str(error)):
         fix = "trace it on that device" if "TorchScript" in str(error) else "register them as buffers"

@@ -41,9 +41,12 @@ class Layer:
 
 
 def mean_activations(output: Any, size: tuple[int, int]) -> "Tensor | None":
-    """Return a module's output averaged over positions, (n, units); ``None`` for what is neither feature maps, nor tokens, nor (n, units).
+    """Return a module's output averaged over positions, (n, units); ``None`` for outputs that are no activations of units.
 
-    ``size`` is the height and width of the network's input. Further dimensions of length 1 do not matter.
+    Args:
+        output: Feature maps or tokens (:func:`phosphene.spatial_activation.as_spatial_activation`), or a flat output
+            (n, units), with further dimensions of length 1 or without.
+        size: Height and width of the network's input.
     """
     if not isinstance(output, Tensor) or not output.is_floating_point() or output.ndim < 2:
         return None

@@ -45,9 +45,11 @@ def accumulate(
     colours: "Tensor | None" = None,
     prior: "Prior | None" = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Run Algorithm 1 on m maps, starting from ``nu``; yield the maps (m, c, h, w), losses (m,) and hits (m,) after every step.
+    """Run Algorithm 1 on m maps, starting from ``nu``; yield after every step.
 
-    A map's hits are the share of its samples that are classified as its class.
+    Each step yields the maps (m, c, h, w), their losses (m,), and per map the share of samples that hit (m,).
+
+    A sample hits if it is classified as its map's class. Samples, and views of the maps, come from ``draws``.
 
     Args:
         engine: Calls the network.
@@ -93,12 +95,18 @@ def accumulate(
 
 
 def scalars(like: Tensor, *values: float) -> tuple[Tensor, ...]:
-    """Return ``values``, which change from step to step, as 0-dimensional tensors like ``like``: a CUDA graph takes them as inputs."""
+    """Return ``values`` as 0-dimensional tensors of the type and device of ``like``.
+
+    They change from step to step, so a CUDA graph takes them as inputs.
+    """
     return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True).unbind()
 
 
 def step_size(recipe: Recipe, k: int) -> float:
-    """Return the size of step ``k``, from 1: it falls along a cosine from the recipe's ``step_size`` to ``step_decay`` times that."""
+    """Return the size of step ``k``, counted from 1.
+
+    It falls along a cosine from the recipe's ``step_size`` to ``step_decay`` times that.
+    """
     progress = (1 - math.cos(math.pi * (k - 1) / max(recipe.steps - 1, 1))) / 2
     return recipe.step_size * (1 - (1 - recipe.step_decay) * progress)
 

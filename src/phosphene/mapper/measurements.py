@@ -11,9 +11,12 @@ from phosphene.errors import NumericError
 
 
 def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) -> list[float]:
-    """Return the source's confidence in its class for the image of each map (m, c, h, w) in ``nu``; NumericError if it is NaN.
+    """Return the source's confidence in its class for the image of each map (m, c, h, w) in ``nu``.
 
     For a map of a unit, it is the share of samples that activate the unit less than the image does.
+
+    Raises:
+        NumericError: the network gives NaN or infinity for the image of a map.
     """
     logits = engine.logits(render(nu, contrast))
     network = engine.classifier
@@ -27,7 +30,9 @@ def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) ->
 
 
 def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
-    """Return the targeting rate of each map: the share of held-out samples that it moves to its class when it is subtracted.
+    """Return the targeting rate of each map: the share of held-out samples that it moves to its class.
+
+    Each map is subtracted from the samples.
 
     A sample is moved to a unit that it then activates above the 99th percentile of samples. Samples that are classified
     as the class anyway are left out; ``None`` if no other samples exist.

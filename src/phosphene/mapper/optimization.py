@@ -147,9 +147,10 @@ class MapOptimization:
                     return
 
     def _record(self, block: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[Step]:
-        """Store the results of a block of steps; return a Step for each until all maps have stopped; NumericError if a loss is not finite.
+        """Store the results of a block of steps; return a Step for each until all maps have stopped.
 
-        The state is then that after all of them, though the caller sees one after the other.
+        The state is then that after all of them, though the caller sees one after the other. NumericError if a loss
+        is not finite.
         """
         losses, hits = torch.stack([torch.stack(figures) for _, *figures in block], 1).tolist()
         reports: list[Step] = []
@@ -189,9 +190,12 @@ class MapOptimization:
         return None not in self.stopped
 
     def finish(self, recorder: "FrameRecorder | None" = None) -> list[ConceptMap]:
-        """Return the finished maps, one ConceptMap per job, with their measurements and recorded frames; NumericError if one is not finite.
+        """Return the finished maps, one ConceptMap per job, with their measurements and recorded frames.
 
         Xi is that of the refinement if there was one, and is else measured here.
+
+        Raises:
+            NumericError: the network gives NaN or infinity.
         """
         engine, recipe, run_recipe = self.engine, self.recipe, self.effective_recipe
         xi = self.xi

@@ -28,10 +28,25 @@ class Step:
 
 
 class FrameRecorder:
-    """Called with every Step of a group of maps, stores ``frames`` images of each map, evenly spaced; the last one is of the last step.
+    """Callback for every Step of a group of maps, which stores ``frames`` images of each map.
+
+    The frames are evenly spaced; the last one is of the last step.
 
     A resumed optimization records only the frames that were still to come. With fewer steps than frames, there is one
     frame per step.
+
+    Args:
+        frames: Frames per map, 0 for none.
+        contrast: The recipe's contrast.
+
+    Example:
+        >>> import torch
+        >>> from phosphene.mapper import Step
+        >>> recorder = FrameRecorder(2, 0.2)
+        >>> for number in range(1, 5):
+        ...     recorder(Step(number, 4, loss=1.0, hits=0.0, nu=torch.randn(1, 3, 8, 8)))
+        >>> len(recorder.frames_of(0))
+        2
     """
 
     def __init__(self, frames: int, contrast: float) -> None:

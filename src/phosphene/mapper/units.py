@@ -23,7 +23,9 @@ def resolve_units(
     most: int = DEFAULT_CHANNELS,
     device: str = "auto",
 ) -> list[Concept]:
-    """Return the concepts with each ``unit:LAYER:*`` replaced by the layer's ``most`` channels of largest mean activation on ``pool``.
+    """Return the concepts with each ``unit:LAYER:*`` replaced by the layer's most active channels.
+
+    They are the ``most`` channels with the largest mean activation on ``pool``.
 
     Raises:
         ConceptError: the network does not have a layer or channel, a direction is of another layer, or ``most`` was given
@@ -58,10 +60,14 @@ def resolve_units(
 
 
 def engine_and_targets(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tuple[Engine, Tensor]:
-    """Return the engine to map the concepts with, and their targets; CardError for a class of a network whose outputs are measurements.
+    """Return the engine to map the concepts with, and the targets of the maps.
 
-    For units, it is an engine of the same network whose logits have a column per unit after those of the classes. The targets
-    are those of :func:`phosphene.engine.targets.targets_of`.
+    For units, it is an engine of the same network whose logits have a column per unit after those of the classes.
+
+    The targets are class indices (m,), or a row of 1, -1 or 0 per map: :func:`phosphene.engine.targets.targets_of`.
+
+    Raises:
+        CardError: a concept is a class, and the network's outputs are measurements.
     """
     if not all(concept.unit for concept in concepts):
         engine.classifier.refuse_regression("a map of a class")

@@ -17,7 +17,13 @@ from phosphene.recipe import Recipe
 
 
 def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tuple[int, int]) -> "Tensor | None":
-    """Draw ``views`` random views of each map of a size (h, w), each map from its own generator; return their affine matrices.
+    """Draw ``views`` random views of each map; return their affine matrices, or ``None``.
+
+    Args:
+        recipe: ``views`` (v, how many per map), ``view_least``, ``view_most``, ``view_shift``, ``view_turn``,
+            ``view_mirror``.
+        generators: One per map.
+        size: Height and width of the maps.
 
     Returns:
         Affine matrices (m * v, 2, 3), float64, as ``affine_grid`` takes them; ``None``, and nothing is drawn, if the
@@ -72,14 +78,20 @@ def mean_view_gradients(
 
 
 def apply_views(nu: Tensor, views: Tensor) -> Tensor:
-    """Return the views (m * v, c, h, w) of maps (m, c, h, w), 0 where they leave the map, differentiable by the maps."""
+    """Return the views (m * v, c, h, w) of maps (m, c, h, w), differentiable by the maps.
+
+    A view is 0 where it leaves the map.
+    """
     maps = nu.repeat_interleave(len(views) // len(nu), 0)
     grid = functional.affine_grid(views, list(maps.shape), align_corners=False)
     return functional.grid_sample(maps, grid, align_corners=False)
 
 
 def _affine(uniform: Tensor, recipe: Recipe) -> Tensor:
-    """Return affine matrices (n, 2, 3) from view to map, for random numbers (n, 4 or 5) in [-1, 1], within the recipe's limits."""
+    """Return affine matrices (n, 2, 3) from view to map, for random numbers (n, 4 or 5) in [-1, 1].
+
+    The recipe's limits give zoom, angle, shift and mirroring.
+    """
     low, high = math.log(recipe.view_least), math.log(recipe.view_most)
     zoom = torch.exp(-(low + (high - low) * (uniform[:, 0] + 1) / 2))  # the inverse: from the view to the map
     angle = uniform[:, 1] * math.radians(recipe.view_turn)

@@ -52,9 +52,12 @@ def m_score_interval(divergences: Tensor, concepts: int, *, draws: int = DRAWS, 
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
-    """Return the Wilson 95 % interval (low, high), in [0, 1], of the share ``hits / count``; ValueError if that is no share.
+    """Return the Wilson 95 % interval (low, high), in [0, 1], of the share ``hits / count``.
 
     Not a bootstrap, which for ten hits of ten returns [1, 1], as if ten maps left no doubt; this returns [0.72, 1].
+
+    Raises:
+        ValueError: ``count`` is not above 0, or ``hits`` is not within it.
 
     Example:
         >>> low, high = wilson(10, 10)

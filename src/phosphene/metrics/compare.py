@@ -161,7 +161,13 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
 
 
 def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
-    """Return index in ``a`` -> index in ``b`` of each class that two runs share by its label; ConceptError if one fits several."""
+    """Return index in ``a`` -> index in ``b`` of each class that two runs share.
+
+    ``a`` and ``b`` are index -> label of each run; classes are matched by label.
+
+    Raises:
+        ConceptError: a label fits several classes of the other run.
+    """
     pairs = {index: index for index, label in a.items() if b.get(index) == label}
     expressions = {label: index for index, label in b.items() if not is_class(index)}
     pairs |= {index: expressions[label] for index, label in a.items() if not is_class(index) and label in expressions}
@@ -176,7 +182,10 @@ def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
 
 
 def shifted_correlation(a: Tensor, b: Tensor) -> float:
-    """Return the best correlation of two images (c, h, w), means taken out, over all shifts, in [-1, 1]; 0 if one is constant."""
+    """Return the best correlation of two images (c, h, w) over all shifts, in [-1, 1]; 0 if one is constant.
+
+    Each channel is compared with its own, means are taken out, nothing wraps around.
+    """
     a, b = (one - one.mean((1, 2), keepdim=True) for one in (a, b))
     scale = float(a.norm() * b.norm())
     if scale < 1e-9:

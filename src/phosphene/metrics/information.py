@@ -12,11 +12,17 @@ from phosphene.engine import Engine
 
 
 def information(predictions: Tensor) -> Tensor:
-    """Return how much predictions, probabilities (views, n, classes), reveal about which sample was shown, in nats per sample, (n,).
+    """Return how much predictions reveal about which sample was shown, in nats per sample, (n,).
 
     The mutual information ``H(mean p) - mean H(p)`` of sample and class, with ``p`` the mean prediction over the views
     of a sample. It is high for a network that is sure, predicts different classes for different samples, and does not
     change its prediction with the view; 0 for one that ignores its input. At most log min(samples, classes).
+
+    Args:
+        predictions: Probabilities (views, n, classes).
+
+    Returns:
+        (n,): the part of each sample; their mean is the information.
     """
     means = predictions.mean(0)
     nats: Tensor = (torch.special.xlogy(means, means) - torch.special.xlogy(means, means.mean(0))).sum(1)
@@ -34,7 +40,10 @@ def blurred(samples: Tensor) -> Tensor:
 
 
 def try_sizes(engine: Engine, samples: Tensor) -> "dict[tuple[int, int], float | None]":
-    """Return input size (h, w) -> nats that predictions reveal, at 1/2, 1 and 2 times the declared size; ``None`` if the network fails."""
+    """Return input size (h, w) -> nats that predictions reveal, at 1/2, 1 and 2 times the declared size.
+
+    It is ``None`` where the network fails.
+    """
     height, width = engine.classifier.input.size
     nats_by_size: dict[tuple[int, int], float | None] = {}
     for size in ((height // 2, width // 2), (height, width), (2 * height, 2 * width)):

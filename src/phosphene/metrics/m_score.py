@@ -16,7 +16,11 @@ from phosphene.metrics.predictions import logits_of_maps, pulled_up_logits
 
 
 def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
-    """Return each map's ``KL(p(y | map) || p(y))`` over ``concepts`` in nats, float64 (maps,), from a target's logits (maps, classes).
+    """Return each map's ``KL(p(y | map) || p(y))`` over L concepts in nats, a float64 tensor (maps,).
+
+    Args:
+        logits: The target's logits for each map's image, (maps, classes).
+        concepts: The L classes; repetitions do not count.
 
     Raises:
         ConceptError: no maps, or fewer than two different concepts, which leave nothing to compare.
@@ -38,10 +42,16 @@ def _require_several(concepts: int) -> None:
 
 
 def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
-    """Return the ``M_score``, ``exp(mean KL(p(y | map) || p(y))) / L`` in [1 / L, 1], of a target's logits (maps, classes) for maps.
+    """Return the ``M_score`` of a target's logits for maps: ``exp(mean KL(p(y | map) || p(y))) / L``.
 
-    The softmax is over the L ``concepts`` alone, the marginal is the mean over the maps. Like the Inception Score it
+    It is in [1 / L, 1], and y is among the L ``concepts``.
+
+    The softmax is over the L concepts alone, the marginal is the mean over the maps. Like the Inception Score it
     ignores labels: a target with permuted classes scores the same. Compare top-1 as well.
+
+    Args:
+        logits: The target's logits for each map's image, (maps, classes).
+        concepts: The L classes; repetitions do not count.
 
     Raises:
         ConceptError: no maps, or fewer than two different concepts, which leave nothing to compare.
@@ -55,7 +65,10 @@ def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
 
 
 def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
-    """Return the ``M_score``, in [1 / concepts, 1], of a mean divergence in nats, a 0-dimensional tensor (Eq. 5)."""
+    """Return the ``M_score`` of a mean divergence over ``concepts`` concepts (Eq. 5).
+
+    ``divergence`` is in nats, a 0-dimensional tensor; the score is in [1 / concepts, 1].
+    """
     return min(max(float(divergence.exp()) / concepts, 1 / concepts), 1.0)  # rounding may exceed the bounds
 
 

@@ -74,7 +74,10 @@ class MatchedMaps:
 
     @cached_property
     def pulled_up(self) -> list[tuple[int, ...]]:
-        """The different sets of target classes that the maps pull up, sorted: the L concepts of ``M_score``; none for outputs."""
+        """The different sets of target classes that the maps pull up, sorted: the L concepts of ``M_score``.
+
+        There are none for outputs.
+        """
         return sorted({side.up for side in self.sides if side.up})
 
 
@@ -115,9 +118,9 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
 
 
 def overlap_note(concepts: Iterable[Concept]) -> "str | None":
-    """Return a note, that ``M_score`` means nothing, if two of ``concepts`` pull up sets that overlap but differ; else ``None``.
+    """Return a note if two of ``concepts`` pull up sets of classes that overlap but differ; else ``None``.
 
-    A contrast and its left side pull up the same: they are one concept, as are the seeds of a class.
+    ``M_score`` means nothing then. A contrast and its left side pull up the same: they are one concept, as are the seeds of a class.
     """
     labels: dict[tuple[int, ...], str] = {}
     for concept in concepts:
@@ -138,7 +141,11 @@ def units_note(units: int) -> "str | None":
 
 
 def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:
-    """Return index -> label of all classes (or outputs) of concepts, each once; ConceptError if one index stands for two labels."""
+    """Return index -> label of all classes (or outputs) of concepts, on either side, each once.
+
+    Raises:
+        ConceptError: one index stands for two labels: the maps come from classifiers with different classes.
+    """
     labels: dict[int, str] = {}
     for index, label in (member for concept in concepts for member in _members(concept)):
         if labels.setdefault(index, label) != label:
@@ -150,7 +157,10 @@ def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:
 
 
 def _members(concept: Concept) -> tuple[tuple[int, str], ...]:
-    """Return index and label of each class of a concept on either side, or of the output that it is; none for an inner unit."""
+    """Return index and label of each class of a concept on either side, or of the output that it is.
+
+    There are none for a unit of an inner layer.
+    """
     if concept.unit and concept.unit.is_output:
         return ((concept.unit.channel or 0, concept.unit.output),)
     return concept.up + concept.against

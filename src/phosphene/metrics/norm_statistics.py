@@ -31,7 +31,10 @@ RUNNING_STATISTICS = ("running_mean", "running_var")
 
 @lru_cache(maxsize=1)  # networks that are examined one after the other mostly have one size
 def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
-    """Return noise with the colours and spectrum of natural images, float32 (count, c, h, w) in [0, 1]; cached: do not change it."""
+    """Return noise with the colours and spectrum of natural images, float32 (count, c, h, w) in [0, 1].
+
+    It is always the same, and cached: do not change it.
+    """
     rng = np.random.default_rng(SEED)
     waves = spectral_noise(rng, np.full(count, SPECTRUM_SLOPE), shape)
     waves /= waves.std((2, 3), keepdims=True) + 1e-12
@@ -47,10 +50,11 @@ def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
 
 
 def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | None":
-    """Run samples up to the first batch normalisation of images; return it with the moments of its input; ``None`` if it is untrained.
+    """Run samples up to the first batch normalisation; return it with the moments of its input.
 
-    The moments are mean and mean square per sample and channel, float64 (2, n, channels), on the CPU. A network without such
-    a module gives ``None``, too.
+    Returns:
+        That module, and the mean and mean square of its input per sample and channel, float64 (2, n, channels), on the
+        CPU; ``None`` if the network calls no batch normalisation of images, or an untrained one.
     """
     _ = engine.classifier.num_classes  # asked for once, by a whole forward pass, which must not be stopped
     norms = [
@@ -88,9 +92,16 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
 
 
 def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
-    """Return the divergence of a batch norm's input from its running statistics, in nats per channel, float64 (...).
+    """Return the divergence of a batch norm's input from its running statistics.
 
-    Both are taken as normal densities, one per channel; ``moments``, (..., 2, channels), are those of :func:`first_norm`.
+    Both are taken as normal densities, one per channel.
+
+    Args:
+        norm: The module.
+        moments: Mean and mean square of its input, (..., 2, channels).
+
+    Returns:
+        In nats per channel, float64 (...).
     """
     mean, square = moments[..., 0, :], moments[..., 1, :]
     running_mean, running_variance = (getattr(norm, name).double().cpu() for name in RUNNING_STATISTICS)

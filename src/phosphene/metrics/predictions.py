@@ -37,7 +37,10 @@ def logits_of_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float =
 
 
 def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: Sequence[float]) -> Tensor:
-    """Return a classifier's logits (contrasts, maps, classes) for maps rendered at several contrasts, in one pass over ``maps``."""
+    """Return a classifier's logits (contrasts, maps, classes) for maps rendered at several contrasts.
+
+    It is one pass over ``maps``.
+    """
     size = engine.classifier.input.size
     logits_of_batches: list[Tensor] = []
     for batch in _batches_of_one_shape(maps, size[0] * size[1]):
@@ -69,14 +72,22 @@ def _logits(engine: Engine, images: Tensor) -> Tensor:
 
 
 def resized(images: Tensor, classifier: Classifier) -> Tensor:
-    """Return images (n, c, h, w), floats or uint8, resized (bilinear, antialiased) to the classifier's input if need be."""
+    """Return images (n, c, h, w), floats or uint8, resized to the classifier's input.
+
+    The method is bilinear, antialiased. Images of that size are returned as they are.
+    """
     if tuple(images.shape[-2:]) == classifier.input.size:
         return images
     return functional.interpolate(images, classifier.input.size, mode="bilinear", antialias=True)
 
 
 def _batches_of_one_shape(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[ConceptMap]]:
-    """Yield consecutive maps of one shape, in lists short enough to render them and resize them to ``target_pixels`` in limited memory."""
+    """Yield maps in order, in lists of consecutive maps of one shape.
+
+    Each list is short enough to render and resize it in limited memory.
+
+    ``target_pixels`` is height times width of the input they are resized to. A map too large for the limit is alone.
+    """
     batch: list[ConceptMap] = []
     for one in maps:
         most = max(1, BATCH_PIXELS // max(one.nu.shape[-2:].numel(), target_pixels))
@@ -89,7 +100,11 @@ def _batches_of_one_shape(maps: Iterable[ConceptMap], target_pixels: int) -> Ite
 
 
 def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
-    """Return what a target predicts for each of ``maps``, from its logits (maps, classes): confidence and most probable classes.
+    """Return what a target predicts for each map, from its logits: confidence and most probable classes.
+
+    Args:
+        logits: (maps, classes).
+        maps: The concepts of the maps.
 
     Returns:
         For each map ``class`` (the target's), ``p_class`` (its probability in [0, 1]) and ``top``: at most 5 of
@@ -112,7 +127,10 @@ def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
 
 
 def pulled_up_logits(logits: Tensor, sets: Sequence[Sequence[int]]) -> Tensor:
-    """Return the log-sum-exp of logits (n, classes) over each set of classes, (n, sets); of one class, its logit."""
+    """Return the log-sum-exp of logits (n, classes) over each set of classes: (n, sets).
+
+    A set of one class has its logit.
+    """
     return torch.stack([logits[:, list(one)].logsumexp(1) if len(one) > 1 else logits[:, one[0]] for one in sets], 1)
 
 

@@ -140,10 +140,15 @@ def check_range(
 
 
 def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, device: str = "auto") -> "str | None":
-    """Return a warning if another input convention clearly fits better than the declared one; else ``None``. It never fails.
+    """Return a warning if another input convention clearly fits better than the declared one; else ``None``.
 
-    It is silent if it cannot tell, or if the network classifies labelled samples of ``pool`` about as well as under the
-    better convention. Synthetic samples are replaced by noise with the moments of natural images.
+    A warning, never an error: silent if it cannot tell, or if the network classifies labelled samples about as
+    well as under the better convention.
+
+    Args:
+        classifier: The network.
+        pool: The samples at hand; synthetic ones are replaced by noise with the moments of natural images.
+        device: Where to run.
     """
     natural = pool is not None and is_natural(classifier, pool.spec)
     try:
@@ -165,27 +170,39 @@ def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, dev
 
 
 def divergences(engine: Engine, samples: Tensor, candidates: Sequence[Convention]) -> "Tensor | None":
-    """Return the divergence of the first batch norm's input under each convention, (k,) in nats; ``None`` if the network has none."""
+    """Return the divergence of the first batch norm's input under each convention, (k,) in nats.
+
+    It is ``None`` if the network has no such batch norm.
+    """
     results = [first_norm(engine, one.apply(samples, engine.classifier.input)) for one in candidates]
     norm_inputs = [one for one in results if one is not None]
     return torch.stack([divergence(norm, moments.mean(1)) for norm, moments in norm_inputs]) if norm_inputs else None
 
 
 def predict(engine: Engine, convention: Convention, views: Sequence[Tensor]) -> Tensor:
-    """Return class probabilities (views, n, classes) under an input convention for each of ``views``, n samples in [0, 1]."""
+    """Return class probabilities (views, n, classes) under an input convention.
+
+    Each of ``views`` is n samples in [0, 1].
+    """
     space = engine.classifier.input
     return torch.stack([probabilities(engine.logits(convention.apply(view, space))) for view in views])
 
 
 def with_labels(truth: "Sequence[int] | None") -> tuple[Tensor, Tensor]:
-    """Return the positions of the samples whose class is known, and these, int64; ``truth`` is a class per sample, -1 if unknown."""
+    """Return the positions of the samples whose class is known, and their classes, int64.
+
+    ``truth`` is a class per sample, -1 if it is unknown.
+    """
     classes = torch.tensor(list(truth or ()), dtype=torch.int64)
     positions = (classes >= 0).nonzero()[:, 0]
     return positions, classes[positions]
 
 
 def has_learned(correct: Tensor, labels: Tensor) -> bool:
-    """Return whether the best convention's accuracy, of ``correct`` (k, n), clearly beats that of always the commonest class."""
+    """Return whether the best convention's accuracy clearly beats that of always the commonest class.
+
+    ``correct`` is (k, n). Under 16 labels, it is false.
+    """
     if len(labels) < MIN_LABELS:
         return False
     base_rate = float(labels.bincount().max()) / len(labels)
@@ -194,7 +211,10 @@ def has_learned(correct: Tensor, labels: Tensor) -> bool:
 
 
 def makes_sense(engine: Engine, views: Sequence[Tensor], best: Convention, nats: Tensor) -> bool:
-    """Return whether predictions under the best convention reveal enough of the samples, and more than at fourfold contrast."""
+    """Return whether the network makes sense of the samples, so that information is evidence.
+
+    The best convention's predictions must reveal enough of the samples, and more than at fourfold contrast.
+    """
     best_nats = nats[int(nats.mean(1).argmax())]
     if float(best_nats.mean()) < MIN_INFORMATION_SHARE * math.log(min(len(best_nats), engine.classifier.num_classes)):
         return False
@@ -203,7 +223,10 @@ def makes_sense(engine: Engine, views: Sequence[Tensor], best: Convention, nats:
 
 
 def clearly_worse(values: Tensor, among: "Tensor | None", floor: float) -> Tensor:
-    """Return, bool (k,), which rows of ``values`` (k, n) lie below the best of ``among`` by more than ``floor`` and 3 standard errors."""
+    """Return, bool (k,), which rows of ``values`` (k, n) lie clearly below the best of ``among``.
+
+    That is by more than ``floor`` and 3 standard errors.
+    """
     means = values.mean(1) if among is None else values.mean(1).masked_fill(~among, -math.inf)
     gap = values[int(means.argmax())] - values
     spread = gap.std(1) if gap.shape[1] > 1 else gap[:, 0] + math.inf  # one sample shows nothing
@@ -232,7 +255,10 @@ def _better_convention(engine: Engine, pool: "SamplePool | None") -> "Convention
 
 
 def _as_accurate(engine: Engine, pool: SamplePool, both: Sequence[Convention]) -> bool:
-    """Return whether the first of two conventions classifies a pool's labelled samples, at least 16, about as well."""
+    """Return whether the first of two conventions classifies a pool's labelled samples about as well.
+
+    Under 16 labels, it is false.
+    """
     network = engine.classifier
     pixels, truth = load_labelled(pool, network.input.shape, network.labels, DOUBT_LABELLED)
     positions, labels = with_labels(truth)
@@ -256,7 +282,10 @@ def _more_informative(engine: Engine, samples: Tensor, ranges: Sequence[Conventi
 
 
 def _affordable(engine: Engine, samples: Tensor) -> bool:
-    """Return whether the network needs at most one second of processor time for all samples, judged by timing four of them."""
+    """Return whether the network needs at most one second of processor time for all samples.
+
+    That is judged by timing four of them.
+    """
     start = time.process_time()
     engine.logits(samples[:TIMING_SAMPLES])
     return time.process_time() - start <= MAX_SECONDS * TIMING_SAMPLES / len(samples)

@@ -188,7 +188,13 @@ class Score:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Return the score that a dictionary from :meth:`to_dict` holds; KeyError, TypeError, ValueError if it is damaged."""
+        """Return the score that a dictionary from :meth:`to_dict` holds, with types checked.
+
+        Entries that are not fields are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError: an entry is missing, or is something else.
+        """
         return cls(**_entries(cls, data))
 
 
@@ -270,7 +276,11 @@ def _entries(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _typed(kind: Any, value: Any) -> Any:
-    """Return a value of JSON as the declared type ``kind``: a dataclass, tuple or simple type; TypeError if it does not fit."""
+    """Return a value of JSON as the declared type ``kind``: a dataclass, tuple or simple type.
+
+    Raises:
+        TypeError: it does not fit.
+    """
     if get_origin(kind) is UnionType:  # ``X | None``
         return None if value is None else _typed(get_args(kind)[0], value)
     if isinstance(kind, type) and is_dataclass(kind):

@@ -43,17 +43,20 @@ def score_maps(
     source: str = "source",
     device: str = "auto",
 ) -> tuple[Score, list[dict[str, Any]]]:
-    """Score maps of ``concepts`` by a target; return the Score and its most probable classes per map: see :func:`top_predictions`.
+    """Score maps of ``concepts`` by a target; return the Score and its most probable classes per map.
 
     Args:
         maps: The maps.
         concepts: What each map is of.
         target: The classifier that is to classify them; its classes are matched to the maps' by label, and the images
             are resized to its input.
-        samples: Samples of the source's input size, needed for outputs, which have no most probable classes: the target's
-            percentiles are over the first 512.
+        samples: Samples of the source's input size, needed for outputs: the target's percentiles are over the first 512.
         source: Name of the classifier that the maps come from.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Returns:
+        The score, and the target's most probable classes for each map: see :func:`top_predictions`; of outputs, which
+        are no classes, none.
 
     Raises:
         ConceptError: there are no maps, or the target lacks one of the concepts.

@@ -25,10 +25,10 @@ Grey = NDArray[np.float64]
 
 
 def hog(a: Tensor, b: Tensor) -> float:
-    """Return the correlation of two images' histograms of oriented gradients, in [-1, 1]: do edges run the same way in the same places?
+    """Return the correlation of two images' histograms of oriented gradients, in [-1, 1].
 
-    As in Adebayo et al. 2018 (arXiv 1810.03292, section 3), by scikit-image, on the mean over channels. Ignores colour,
-    contrast and the sign of contrast.
+    Do edges run the same way in the same places? As in Adebayo et al. 2018 (arXiv 1810.03292, section 3), by
+    scikit-image, on the mean over channels. Ignores colour, contrast and the sign of contrast.
 
     Raises:
         ExtraError: scikit-image is not installed.
@@ -101,7 +101,11 @@ def _directions(grey: Grey) -> Grey:
 
 
 def _greys(a: Tensor, b: Tensor) -> tuple[Grey, Grey]:
-    """Return the mean over channels of two images (c, h, w), float64 (h, w) each; ValueError if shapes differ or are too small."""
+    """Return the mean over channels of two images (c, h, w), float64 (h, w) each.
+
+    Raises:
+        ValueError: shapes differ or are too small.
+    """
     if a.shape != b.shape or a.ndim != 3 or min(a.shape[1:]) < LEAST_SIDE:
         shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
         raise ValueError(f"images are {shapes}; two of one shape (c, h, w) of at least 8 x 8 are compared.")

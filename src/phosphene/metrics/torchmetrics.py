@@ -61,7 +61,11 @@ class MScore(Metric):
         self.maps += len(p)
 
     def compute(self) -> Tensor:
-        """Return the ``M_score`` of all maps added so far, a scalar tensor in [1 / L, 1]; ConceptError if there were none."""
+        """Return the ``M_score`` of all maps added so far, a scalar tensor in [1 / L, 1].
+
+        Raises:
+            ConceptError: there were none.
+        """
         if self.maps == 0:
             raise ConceptError("M_score is over maps: there are none; call update(logits) first.")
         marginal = self.total / self.maps

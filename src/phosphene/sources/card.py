@@ -45,7 +45,9 @@ MOST_CLASSES = MOST_CHANNELS = 1_000_000
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load the classifier of the card at ``rest``, or beside an exported network; ``trust`` permits its code, and files outside its folder.
+    """Load the classifier of the card at ``rest``, or of the card beside an exported network.
+
+    ``trust`` permits code that came with the card, and files outside its folder.
 
     Raises:
         CardError: the card is missing, malformed, or contradicts its network.
@@ -107,9 +109,14 @@ def _set_templates(module: nn.Module, templates: list[Any], path: Path) -> None:
 
 
 def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
-    """Raise CardError for an impossible path in the card at ``path``, TrustError for one outside its folder, which did not come with it.
+    """Raise an error if a path in the card at ``path`` is impossible, or untrusted outside its folder.
 
-    A path may be missing. A factory may lie anywhere: its code needs trust in any case.
+    A path may be missing. A file outside did not come with the card. A factory is left out here: its code needs trust
+    wherever it lies.
+
+    Raises:
+        CardError: a name is not possible.
+        TrustError: a file lies outside.
     """
     folder = path.parent.resolve()
     file_names = {field: card[field] for field in PATH_FIELDS if field in card}
@@ -150,7 +157,10 @@ def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
 
 
 def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int | None") -> nn.Module:
-    """Return the untrained network of a card's ``arch`` for its ``classes``, else for the number of ``labels`` or 1,000."""
+    """Return the untrained network of a card's ``arch`` for its ``classes``, else for ``labels`` or 1,000.
+
+    ``labels`` is a number.
+    """
     prefix, colon, name = card["arch"].partition(":")
     if not colon or prefix not in ARCHITECTURES:
         forms = ", ".join(f"{prefix}:NAME" for prefix in ARCHITECTURES)
@@ -164,7 +174,11 @@ def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int 
 
 
 def _read_beside(path: Path) -> dict[str, Any]:
-    """Return the fields of the card beside an exported network, of the same name; CardError if it is missing, or of another one."""
+    """Return the fields of the card beside an exported network, which has the same name and ``.toml``.
+
+    Raises:
+        CardError: a file is missing, or the card is of another network.
+    """
     card = path.with_suffix(".toml")
     if not path.is_file():
         raise CardError(missing("exported network", path, "Give the path of a model card."))
@@ -177,9 +191,14 @@ def _read_beside(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, *, exported: str = "") -> dict[str, Any]:
-    """Return the fields of a card, checked but for what is in ``[input]``; CardError if they cannot be read, or do not fit.
+    """Return the fields of a card, checked but for what is in ``[input]``.
 
-    If the card names no network, it is taken for that of the file ``exported``.
+    Args:
+        path: The card.
+        exported: File of the exported network that it describes if it names no network itself.
+
+    Raises:
+        CardError: the file is missing or not TOML, or a field is unknown, missing or of the wrong type.
     """
     card = read_toml(path, "model card", CardError, "`phosphene models` lists what needs no card.")
     card.setdefault("name", path.stem)
@@ -208,7 +227,10 @@ def _check_network(card: Mapping[str, Any], path: Path) -> None:
 
 
 def _check(fields: Mapping[str, Any], types: Mapping[str, type], where: str) -> None:
-    """Raise CardError for a field that is not in ``types`` (name to type), or of another type; ``where`` begins the message."""
+    """Raise CardError for a field that is not in ``types`` (name to type), or of another type.
+
+    The field ``output`` may also be an int. ``where`` begins the message.
+    """
     for key, value in fields.items():
         if key not in types:
             raise CardError(
@@ -220,12 +242,15 @@ def _check(fields: Mapping[str, Any], types: Mapping[str, type], where: str) -> 
 
 
 def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, bytes]:
-    """Return the files of a card as path -> bytes: card, weights, labels and config; CardError if how to build the network is not known.
+    """Return the files of a classifier's card as path -> bytes: card, weights, labels and config.
 
     Args:
         classifier: A classifier from :func:`phosphene.load`.
         card: Path of the card.
         weights: Path of the weights, ``.safetensors``; an exported network holds its own.
+
+    Raises:
+        CardError: it is not known how to build the network again.
     """
     origin, folder = dict(classifier.origin), card.parent
     if not origin:

@@ -15,7 +15,11 @@ def list_specs() -> list[tuple[str, str]]:
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load the demo model called ``rest``, whose card and weights are part of the package; SpecError if there is none."""
+    """Load the demo model called ``rest``, whose card and weights are part of the package.
+
+    Raises:
+        SpecError: there is no such model.
+    """
     names = [path.stem for path in sorted(CARDS.glob("*.toml"))]
     if rest not in names:
         raise SpecError(f"no demo model is called {rest!r}.{nearest(rest, names) or ' Known: ' + ', '.join(names)}")

@@ -66,7 +66,10 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def has_random_weights(module: nn.Module, factory: str, card: Path, *, trust: bool) -> bool:
-    """Return whether a card's ``factory``, which made ``module``, makes other weights with another seed, which means untrained ones."""
+    """Return whether a card's ``factory`` makes other weights with another seed, which means untrained ones.
+
+    ``module`` is what it made with the first seed.
+    """
     other_state = build(factory, card, trust=trust, seed=1).state_dict()
     return any(
         key in other_state and not torch.equal(value.cpu(), other_state[key].cpu())
@@ -75,16 +78,28 @@ def has_random_weights(module: nn.Module, factory: str, card: Path, *, trust: bo
 
 
 def build(factory: str, card: Path, *, trust: bool, seed: int = 0) -> nn.Module:
-    """Call a card's ``factory`` with torch's random numbers beginning at ``seed``; return its network; TrustError if it needs ``trust``."""
+    """Call a card's ``factory`` with torch's random numbers beginning at ``seed``; return its network.
+
+    Raises:
+        TrustError: it needs ``trust``.
+    """
     check_named(factory, f"model card {card}", trust=trust)
     network = call(factory, card.parent, f"model card {card}", trust=trust, seed=seed)
     return network.module if isinstance(network, Classifier) else network
 
 
 def check_named(factory: str, who: str, *, trust: bool) -> None:
-    """Raise TrustError if a file, ``who``, names a function that needs ``trust``: any outside ``BUILDERS``, installed or not.
+    """Raise TrustError if a file (a card, ``run.json``) names a function that needs ``trust``.
 
-    For a function in a file, :func:`call` asks for trust.
+    Functions outside ``BUILDERS`` need it, installed or not.
+
+    Args:
+        factory: The function; for one in a file, :func:`call` asks for trust.
+        who: Name of what names it, for the message.
+        trust: Whether any code may run.
+
+    Raises:
+        TrustError: it needs trust.
     """
     where = factory.rpartition(":")[0]
     if trust or where.endswith(".py") or f"{where}.".startswith(tuple(f"{name}." for name in BUILDERS)):
@@ -143,7 +158,14 @@ def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) ->
 
 
 def _import_file(file: Path, root: Path, who: str, *, trust: bool) -> Any:
-    """Run a Python file and return the module; its folder and those up to ``root`` become packages, for relative imports."""
+    """Run a Python file in packages made of its folder and those up to ``root``; return the module.
+
+    The packages are for relative imports.
+
+    Raises:
+        CardError: it is missing, no Python file, or fails.
+        TrustError: ``trust`` was not given.
+    """
     if not file.is_file():
         raise CardError(f"{who}: {missing('factory file', file, 'Correct the name, or put the file there.')}")
     if not trust:
@@ -167,7 +189,10 @@ def _import_file(file: Path, root: Path, who: str, *, trust: bool) -> Any:
 
 
 def _is_foreign(package: str, folder: Path) -> bool:
-    """Return whether a package lies in the working directory, which `python -m` and notebooks search first, or in ``folder``."""
+    """Return whether a package lies in the working directory or in ``folder``, and may have come with the model.
+
+    `python -m` and notebooks search the working directory first. Finding a module does not run it.
+    """
     try:  # this runs nothing of it
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):

@@ -88,9 +88,12 @@ def _without_progress_bars() -> Iterator[None]:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return the network of a transformers config file ``name``, always with the same random weights; CardError if that is no classifier's.
+    """Return the network of a transformers config file ``name``, with the same random weights every time.
 
-    The other arguments are for other sources.
+    The other arguments are ignored.
+
+    Raises:
+        CardError: the file is missing or no config of an image classifier that transformers itself knows.
     """
     library = require("transformers", "hf")
     path = Path(name)
@@ -104,9 +107,12 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
 
 
 def size_mean_and_std(processor: Any, config: Any) -> tuple[tuple[int, int], list[float], list[float]]:
-    """Return (height, width), mean and std, for pixels in [0, 1], from an image processor and a config; CardError if neither says the size.
+    """Return (height, width), mean and std, for pixels in [0, 1], from an image processor and a config.
 
     The network sees ``(255 pixels * rescale_factor - image_mean) / image_std``, each part only if it is switched on.
+
+    Raises:
+        CardError: neither says the size.
     """
     sizes = [getattr(processor, "crop_size", None)] if getattr(processor, "do_center_crop", False) else []
     sizes += [getattr(processor, "size", None), getattr(config, "image_size", None)]
@@ -161,7 +167,10 @@ def _check_code(facts: dict[str, Any], name: str, *, trust: bool) -> None:
 
 
 def _check_weights(module: nn.Module, missing: Iterable[str], name: str, *, two_towers: bool) -> None:
-    """Raise WeightsError if parameters of a model are ``missing`` in its file: transformers would leave them random, with a warning."""
+    """Raise WeightsError if parameters of a model are ``missing`` in its file.
+
+    Transformers would leave them random, with a warning.
+    """
     missing_names = {key for key, _ in module.named_parameters()} & set(missing)
     if missing_names:
         what = f"hf:{name} has no weights for {min(missing_names)}{' and others' * (len(missing_names) > 1)}"

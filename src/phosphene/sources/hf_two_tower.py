@@ -22,7 +22,14 @@ NO_LIMIT = 10**9
 
 
 def is_two_tower(config: Any, facts: Mapping[str, Any], name: str) -> bool:
-    """Return whether a config of transformers, also given as the dictionary ``facts``, is that of a two-tower model; no weights are read.
+    """Return whether a transformers config is that of a two-tower model; no weights are read.
+
+    Its image and text tower embed into one space.
+
+    Args:
+        config: The config.
+        facts: The same, as a dictionary.
+        name: The model's name, for messages.
 
     Raises:
         CardError: it has images and texts, and is neither such a model nor a classifier, or embeds images of any size.
@@ -52,9 +59,13 @@ def is_two_tower(config: Any, facts: Mapping[str, Any], name: str) -> bool:
 
 
 class HubTower(nn.Module):
-    """One tower of a transformers model: a copy that shares its weights, without modules whose names begin with those in ``other``.
+    """One tower of a transformers model: a copy that shares its weights, without the other tower's modules.
 
-    ``method`` is the model's method that embeds, and ``key`` the name of its argument if it is called with one tensor.
+    Args:
+        model: The transformers model.
+        other: How the names of the other tower's modules begin.
+        method: The model's method that embeds.
+        key: Name of its argument if it is called with one tensor.
     """
 
     def __init__(self, model: nn.Module, other: tuple[str, ...], method: str, key: str = "input_ids") -> None:
@@ -65,7 +76,10 @@ class HubTower(nn.Module):
         self.model, self._method, self._key = tower, method, key
 
     def forward(self, x: Tensor, **inputs: Tensor) -> Tensor:
-        """Return embeddings (n, d) of pixels (n, c, h, w) or token numbers (n, tokens); ``inputs`` are named as in transformers."""
+        """Return embeddings (n, d) of normalised pixels (n, c, h, w) or of token numbers (n, tokens).
+
+        Other inputs have the names that transformers gives them.
+        """
         output = getattr(self.model, self._method)(**{self._key: x}, **inputs)
         out: Tensor = output if isinstance(output, Tensor) else output.pooler_output
         return out
@@ -85,7 +99,11 @@ class HubTwoTower(TwoTower):
         self._max_tokens = min(int(longest), int(tokenizer.model_max_length), NO_LIMIT)
 
     def identify_texts(self, texts: Sequence[str]) -> Sequence[object]:
-        """Return the token numbers of each text, without filling; ConceptError if there are more than the tower takes."""
+        """Return the token numbers of each text, without filling.
+
+        Raises:
+            ConceptError: a text has more tokens than the tower takes.
+        """
         tokens: list[list[int]] = self._tokenizer(self._prepare(texts), verbose=False)["input_ids"]
         for text, one in zip(texts, tokens, strict=True):
             if len(one) > self._max_tokens:
@@ -95,7 +113,11 @@ class HubTwoTower(TwoTower):
         return tokens
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Return the embeddings of texts, float (n, d); ConceptError if one has more tokens than the tower takes."""
+        """Return the embeddings of texts, float (n, d).
+
+        Raises:
+            ConceptError: a text has more tokens than the tower takes.
+        """
         self.identify_texts(texts)
         padding = {"padding": "max_length", "max_length": self._max_tokens} if self._pads_fully else {"padding": True}
         tokens = self._tokenizer(self._prepare(texts), verbose=False, **padding)
@@ -105,12 +127,19 @@ class HubTwoTower(TwoTower):
         return embeddings
 
     def _prepare(self, texts: Sequence[str]) -> list[str]:
-        """Return texts as the tower was trained on them: SigLIP's in lower case, which not all its tokenizers see to."""
+        """Return texts as the tower was trained on them.
+
+        Those of SigLIP were in lower case, which not all its tokenizers see to.
+        """
         return [text.lower() if self._pads_fully else text for text in texts]
 
 
 def _scale_of(model: Any) -> float:
-    """Return what a transformers model multiplies cosines by; CardError if it has no towers or no scale, as a model of other code."""
+    """Return what a transformers model multiplies cosines by.
+
+    Raises:
+        CardError: it has no towers or no scale, as a model of other code.
+    """
     if not all(hasattr(model, method) for method in ("get_image_features", "get_text_features")):
         raise CardError(f"{type(model).__name__} does not embed images and texts: it has no get_text_features.")
     if hasattr(model, "logit_scale"):

@@ -20,21 +20,31 @@ PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 @contextmanager
 def fixed_seed(seed: int = 0) -> Iterator[None]:
-    """For a ``with`` block: let torch's random numbers begin at ``seed``, so that a network without weights is the same every time."""
+    """For a ``with`` block: let torch's random numbers begin at ``seed``.
+
+    A network built without weights is then the same random one every time.
+    """
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
         torch.manual_seed(seed)
         yield
 
 
 def check_name(library: str, name: str, known: list[str]) -> None:
-    """Raise SpecError, which suggests the nearest names, if ``name`` is not one of the networks ``known`` to a library."""
+    """Raise SpecError if ``name`` is not one of the networks ``known`` to a library.
+
+    Raises:
+        SpecError: it has none of this name; the nearest names are suggested.
+    """
     if name not in known:
         fix = nearest(name, known) or f" `phosphene models {library}` lists its networks."
         raise SpecError(f"{library} has no classifier {name!r}.{fix}")
 
 
 def fetching(spec: str, weights: object = "") -> AbstractContextManager[None]:
-    """Return a context for downloading the weights of ``spec``, in which a failure becomes a WeightsError that names the way out."""
+    """Return a context for downloading the weights of ``spec``, in which a failure becomes a WeightsError.
+
+    The message names what to do instead.
+    """
     fix = f'take {spec}@{RANDOM}, or a card with arch = "{spec}" and weights that lie on this machine.'
     return one_line(WeightsError, f"weights {weights or f'of {spec}'} cannot be fetched", fix)
 
@@ -47,9 +57,13 @@ def per_channel(values: "Sequence[float] | float", channels: int) -> list[float]
 
 @contextmanager
 def offline_if_unreachable(extra: str) -> Iterator[None]:
-    """For a ``with`` block: let the client of the Hugging Face hub use its cache alone if the hub cannot be reached; ExtraError without it.
+    """For a ``with`` block: let the Hugging Face client use its cache alone, if the hub cannot be reached.
 
-    ``extra`` is that of this package which installs the client.
+    Args:
+        extra: The extra of this package that installs the client.
+
+    Raises:
+        ExtraError: the client is missing or broken.
     """
     constants: Any = require("huggingface_hub.constants", extra)
     was_offline = constants.HF_HUB_OFFLINE

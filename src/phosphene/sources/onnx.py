@@ -74,7 +74,10 @@ def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
 
 
 def _widen(model: Any, onnx: Any) -> None:
-    """Turn half precision into single in an ONNX model, in place: in weights, constants, casts, inputs and outputs."""
+    """Turn half precision into single in an ONNX model, in place.
+
+    That is in weights, constants, casts, inputs and outputs.
+    """
     single, halves = onnx.TensorProto.FLOAT, (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
     for tensor in [one for one in _tensors(model) if one.data_type in halves]:
         value = onnx.numpy_helper.to_array(tensor).astype("float32")
@@ -87,7 +90,10 @@ def _widen(model: Any, onnx: Any) -> None:
 
 
 def _rename_nodes(model: Any, onnx: Any) -> None:
-    """Name the nodes of an ONNX model anew, by plain words with a number, in place; give CumSum the default that onnx2torch gets wrong."""
+    """Give the nodes of an ONNX model new names, plain words with a number, in place.
+
+    A CumSum also gets the default that onnx2torch gets wrong.
+    """
     for number, node in enumerate(model.graph.node):
         kind = "".join(sign for sign in node.op_type if sign.isascii() and sign.isalnum())
         node.name = f"{kind}_{number}"
@@ -147,7 +153,10 @@ def _at_known_version(model: Any) -> Any:
 
 
 def _tensors(model: Any) -> Iterator[Any]:
-    """Yield the weights of an ONNX model's main graph and the tensors of its nodes' attributes, empty for an attribute without one."""
+    """Yield the weights of an ONNX model's main graph, and the tensors of its nodes' attributes.
+
+    An attribute that holds none yields an empty tensor.
+    """
     yield from model.graph.initializer
     for node in model.graph.node:
         for attribute in node.attribute:

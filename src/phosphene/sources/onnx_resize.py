@@ -27,7 +27,11 @@ class Rule(NamedTuple):
 
 
 class Resize(nn.Module):
-    """Resizes images (n, c, h, w), or with further dimensions, as a Rule says; ValueError if it depends on a region of the image."""
+    """Resizes images (n, c, h, w) as a :class:`Rule` says; there may be other dimensions after the second.
+
+    Raises:
+        ValueError: its coordinates depend on a region of the image.
+    """
 
     def __init__(self, rule: Rule) -> None:
         super().__init__()
@@ -77,7 +81,10 @@ def weights(rule: Rule, size: int, length: int, scale: float) -> Tensor:
 
 
 def _kernel(distance: Tensor, rule: Rule) -> Tensor:
-    """Return the share of a pixel at each distance, 0 to 2: a line, or the cubic of Keys (1981) with the rule's coefficient."""
+    """Return the share of a pixel at each distance, 0 to 2: a line, or the cubic of Keys (1981).
+
+    The rule has the coefficient of the cubic.
+    """
     if rule.mode == "linear":
         return 1 - distance
     a = rule.cubic_coeff_a

@@ -16,7 +16,11 @@ from phosphene.sources.exported import Shape
 
 
 def load(path: Path) -> tuple[nn.Module, list[Shape]]:
-    """Load a ``torch.export`` program; return it as a network, and the shapes of its inputs; CardError if it is damaged."""
+    """Load a ``torch.export`` program as a network; return it and the shapes of its inputs.
+
+    Raises:
+        CardError: the file is damaged.
+    """
     complaint = f"{path} is not a torch.export program that this torch can load"
     fix = "export it again, with torch before 2.8 by strict=False."
     with one_line(CardError, complaint, fix), warnings.catch_warnings(action="ignore"), _quiet_log():
@@ -27,7 +31,10 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
 
 @contextmanager
 def _quiet_log() -> Iterator[None]:
-    """For a ``with`` block: keep torch.export from logging a traceback before it raises the error of a damaged file."""
+    """For a ``with`` block: keep torch.export from logging tracebacks.
+
+    It does so for a damaged file before it raises.
+    """
     log = logging.getLogger("torch.export")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -38,9 +45,10 @@ def _quiet_log() -> Iterator[None]:
 
 
 class _ImageInput(nn.Module):
-    """Passes pixels to a program, contiguous in memory whatever layout they came in, and has it compute on their device.
+    """Wraps a program and passes it pixels that are contiguous in memory, whatever layout they came in.
 
-    ``.to()`` moves a program's weights, but not its constants, and it creates tensors on the device that it was exported on.
+    The program follows them to their device: ``.to()`` moves its weights, but not its constants, and a program creates
+    tensors on the device that it was exported on.
     """
 
     def __init__(self, network: nn.Module) -> None:

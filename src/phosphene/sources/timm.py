@@ -17,7 +17,9 @@ def list_specs() -> list[tuple[str, str]]:
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load a classifier of timm as ``NAME`` or ``NAME@random``; no trust is needed, as weights are read as plain tensors.
+    """Load a classifier of timm as ``NAME`` or ``NAME@random``.
+
+    It needs no trust, because its weights are read as plain tensors.
 
     Raises:
         ExtraError: timm is missing or broken.

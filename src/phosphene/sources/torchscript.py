@@ -11,7 +11,11 @@ from phosphene.unwrapping import ScriptedNetwork
 
 
 def load(path: Path) -> tuple[nn.Module, None]:
-    """Load a TorchScript file; return it, and ``None`` for its input shapes; CardError if it is damaged, or holds something else."""
+    """Load a TorchScript file; return it in a ScriptedNetwork, and ``None``: it states no input shapes.
+
+    Raises:
+        CardError: the file is damaged, or holds something else.
+    """
     fix = "a pickled network is never run; save its state dict as .safetensors and write a card with arch or factory."
     with one_line(CardError, f"{path} is not a TorchScript file", fix), warnings.catch_warnings(action="ignore"):
         script = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]

@@ -26,7 +26,9 @@ def list_specs() -> list[tuple[str, str]]:
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load a classifier of torchvision as ``NAME``, ``NAME@WEIGHTS`` or ``NAME@random``; no trust is needed: weights are plain tensors.
+    """Load a classifier of torchvision as ``NAME``, ``NAME@WEIGHTS`` or ``NAME@random``.
+
+    It needs no trust, because its weights are plain tensors.
 
     Raises:
         ExtraError: torchvision is missing or broken.
@@ -59,7 +61,11 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return torchvision's network ``name`` for a card's ``arch``, always with the same random weights; SpecError if it has none."""
+    """Return torchvision's network ``name`` for a card's ``arch``, with the same random weights every time.
+
+    Raises:
+        SpecError: torchvision has no architecture of this name, or not for so many channels.
+    """
     models = _models_with(name)
     if channels != 3:
         raise SpecError(f"torchvision's networks take 3 channels, not {channels}: use timm:NAME, or a factory.")

@@ -90,7 +90,14 @@ def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | st
 
 
 def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: str) -> dict[str, str]:
-    """Return the names of ``module``'s tensors -> those in the file, whose shapes are ``state``; WeightsError if they do not fit."""
+    """Return the names of ``module``'s tensors -> those in the file, whose names and shapes are ``state``.
+
+    Of the prefixes in the file (``module.``, ``state_dict.model.``, ...) it is the one under which most of the network's
+    own names are, of equal ones that of an average (``ema``); names outside it belong to something else.
+
+    Raises:
+        WeightsError: names or shapes do not fit.
+    """
     module_shapes = _shapes(module.state_dict())
     names, _, _ = _pair(state, module_shapes)
     starts = {key.removesuffix(name) for name, key in names.items() if name in module_shapes}
@@ -253,7 +260,11 @@ def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _shards(index: Path) -> list[Path]:
-    """Return the files that an index of shards (``.index.json``) names; WeightsError if it is damaged, or names one elsewhere."""
+    """Return the files that an index of shards (``.index.json``) names, which must lie beside it.
+
+    Raises:
+        WeightsError: the index is damaged, or names a file elsewhere.
+    """
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(set(weight_map.values()))
