@@ -227,7 +227,11 @@ class Classifier:
         return self.output == REGRESSION
 
     def refuse_regression(self, what: str, fix: str = REGRESSION_COMMANDS) -> None:
-        """Raise CardError, that ``what`` needs classes and what to do (``fix``), if the outputs are measurements."""
+        """Raise CardError, that ``what`` needs classes and what to do (``fix``), if the outputs are measurements.
+
+        Raises:
+            CardError: they are.
+        """
         if self.regression:
             raise CardError(
                 f"{what} needs classes, and {self.name} has none: {self.measures}."

@@ -145,7 +145,11 @@ def is_single(output: Tensor) -> bool:
 
 
 def refuse_wrong_count(kind: str, output: Tensor) -> None:
-    """Raise CardError if an output for one image, (1, values), has one value and ``kind`` several, or reversely."""
+    """Raise CardError if an output for one image, (1, values), has one value and ``kind`` several, or reversely.
+
+    Raises:
+        CardError: it has; the message lists the kinds that are possible.
+    """
     has_one_value = is_single(output)
     if kind != REGRESSION and (kind in SINGLE) != has_one_value:
         alternatives = [one for one in KINDS if one == REGRESSION or (one in SINGLE) == has_one_value]

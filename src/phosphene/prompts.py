@@ -174,7 +174,11 @@ def _read_names(file: str) -> list[str]:
 
 
 def _distinct(names: Iterable[str], where: str, part: Callable[[str], str]) -> list[str]:
-    """Return names as a list; CardError, which says ``where``, if one has no ``part`` or is there twice."""
+    """Return names as a list, after checking that each has a ``part``, and none is there twice.
+
+    Raises:
+        CardError: one is; the message says ``where``.
+    """
     result, places = list(names), dict[str, int]()
     for place, name in enumerate(result, 1):
         first_place = places.setdefault(comparable(label_of(name)), place)

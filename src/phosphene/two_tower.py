@@ -58,7 +58,11 @@ class TwoTower(nn.Module):
         return list(texts)
 
     def forward(self, _: Tensor) -> Tensor:
-        """Raise CardError: without texts, the model has no classes."""
+        """Raise CardError: without texts, the model has no classes.
+
+        Raises:
+            CardError: always.
+        """
         raise CardError(
             "a two-tower model has no classes until texts are named: phosphene.map_concepts(model, ['text:A PROMPT', "
             "'text:ANOTHER']), or phosphene.load('MODEL#A PROMPT;ANOTHER')."

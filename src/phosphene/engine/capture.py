@@ -104,7 +104,11 @@ class CapturedStep:
 
 
 class CudaGraphs:
-    """Called with a step and its inputs, records it as a CUDA graph of a GPU and returns its replay; all graphs share their memory."""
+    """Called with a step and its inputs, records it as a CUDA graph and returns its replay; all graphs share their memory.
+
+    Args:
+        device: The GPU.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

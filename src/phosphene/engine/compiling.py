@@ -34,7 +34,13 @@ SECONDS, SPEEDUP = 90.0, 1.4  # what compiling takes, and how much faster it mak
 
 @dataclass(frozen=True)
 class CompileFigures:
-    """Seconds that compiling takes, and images per second, forward and backward, before and after; all but ``before`` may be assumed."""
+    """Seconds that compiling takes, and images per second without and with it; at first only that without is measured, the rest assumed.
+
+    Attributes:
+        seconds: What compiling takes.
+        before: Images per second, forward and backward, as the network is.
+        after: The same, compiled.
+    """
 
     seconds: float
     before: float
@@ -48,6 +54,10 @@ class CompileFigures:
 class Forwards:
     """An open engine's forward passes for gradients, without and with statistics: compiled or not, as the first batch of each decides.
 
+    Args:
+        engine: An open engine. Its ``compile`` decides: ``on``, ``off``, or ``auto``, which compiles on a GPU, if the
+            passes that are planned pay for it.
+
     Attributes:
         chosen: What has been decided, by the statistics that are read; ``None`` for none.
         anew: Whether torch discards, before it compiles for this engine, what it compiled before.
@@ -59,7 +69,11 @@ class Forwards:
         self.anew = True
 
     def get(self, count: int, prior: "Prior | None" = None) -> Forward:
-        """Return the forward pass for ``count`` images, whose features a ``prior`` may read; CardError if the network is quantised."""
+        """Return the forward pass for ``count`` images, pixels (n, c, h, w) to logits, whose features a ``prior`` reads if it is given.
+
+        Raises:
+            CardError: the network is quantised.
+        """
         if prior is not None and prior.weight is None:
             return self.engine.classifier.logits  # two backward passes follow it, which a compiled network refuses
         read = prior and prior.statistics
@@ -115,10 +129,17 @@ def compiled_if_it_pays(engine: "Engine", plain: Forward, count: int, hooks: Hoo
 
 
 def compiled(engine: "Engine", forward: Forward) -> Forward:
-    """Return ``forward`` compiled by torch; the first call per batch shape takes minutes, and raises DeviceError where that fails.
+    """Return ``forward`` compiled by torch; the first call per batch shape compiles, for minutes. Discard what was compiled for others.
 
     torch silently stops compiling a function after eight recompilations in one process, and all networks are called
     through the same functions: what was compiled for other engines is discarded.
+
+    Args:
+        engine: The open engine that it is for.
+        forward: Pixels (n, c, h, w) to logits (n, classes).
+
+    Raises:
+        DeviceError: from the call, when the network cannot be compiled here.
     """
     from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415  (takes a second to import)
 

@@ -13,7 +13,11 @@ BF16_CAPABILITY = (8, 0)  # compute capability from which a GPU computes in bf16
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the torch device for ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``; DeviceError if it is not there."""
+    """Return the torch device for ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``; DeviceError if it is not there.
+
+    Raises:
+        DeviceError: the device is unknown or not on this machine.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -34,7 +38,11 @@ def pick_precision(name: str, device: torch.device) -> str:
     """Return a name in :data:`PRECISIONS`: as given, or for ``auto`` ``bf16`` on newer GPUs, else ``fp32``; DeviceError if unknown.
 
     ``bf16`` is autocast: maps, moments and pixels stay single; maps made by it score as well (docs/performance.md).
-    ``tf32`` is single precision in which a GPU's convolutions round their inputs to TF32. ``fp64`` is for the reference tests.
+    ``tf32`` is single precision in which a GPU's convolutions round their inputs to TF32. ``fp64`` serves the reference
+    tests.
+
+    Raises:
+        DeviceError: the precision is unknown.
     """
     if name == "auto":
         computes_in_bf16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= BF16_CAPABILITY

@@ -50,9 +50,15 @@ def norm(images: Tensor) -> Tensor:
 
 
 def input_gradient(losses: Tensor, images: Tensor, classifier: Classifier) -> Tensor:
-    """Return the gradient, in the shape of ``images``, of the sum of ``losses`` (n,) computed from them; CardError if there is none.
+    """Return the gradient, in the shape of ``images``, of the sum of ``losses`` (n,); CardError that names the cause if there is none.
 
-    The message names the cause, for which the network is run once more: it is quantised, detached, or ends in argmax.
+    Args:
+        losses: (n,), computed from ``images`` by the network.
+        images: (n, c, h, w) in [0, 1], which require gradients.
+        classifier: The network, run once more where it has to be searched for the cause.
+
+    Raises:
+        CardError: the network gives no gradient: it is quantised, detached, or ends in argmax.
     """
     gradient = torch.autograd.grad(losses.sum(), images, allow_unused=True)[0] if losses.requires_grad else None
     if gradient is None:

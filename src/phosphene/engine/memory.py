@@ -85,8 +85,10 @@ def halving_micro_batch(
 def at_one_micro_batch(engine: "Engine", run: Callable[[], Result]) -> Result:
     """Return ``run()``, repeated until the engine's micro-batch was not halved meanwhile: then hooks have seen each micro-batch once.
 
-    ``run`` collects what hooks see from nothing at each call: a micro-batch for which memory runs out goes through the network
-    again, in parts.
+    Args:
+        engine: The engine that ``run`` calls.
+        run: Sends micro-batches of ``engine.micro_batch`` images through the network, and collects what hooks see, from
+            nothing at each call: a micro-batch for which memory runs out goes through the network again, in parts.
     """
     while True:
         size, result = engine.micro_batch, run()

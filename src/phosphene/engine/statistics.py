@@ -100,8 +100,11 @@ class FeatureStatistics:
     def divergence(self, features: Features, owner: Tensor) -> Tensor:
         """Return, per image, (n,), how far the features of all images of its map are from the samples': a mean over channels and layers.
 
-        It is the Kullback-Leibler divergence of normal densities, KL(nudged samples || samples), in nats, from the Features of
-        one forward pass. ``owner``, (n,), is the number of the map that each image was nudged by.
+        It is the Kullback-Leibler divergence of normal densities, KL(nudged samples || samples), in nats.
+
+        Args:
+            features: Of one forward pass, from :meth:`collecting_features`.
+            owner: (n,): the number of the map that each image was nudged by.
         """
         layers = []
         for layer, usual in zip(self.layers, self.of_samples, strict=True):

@@ -78,7 +78,14 @@ class MapOptimization:
 
     Every map draws mini-batches and views from a generator of its own, seeded by its job, so that they do not depend
     on the other maps of the group. Between two steps, :meth:`state` is all that is needed to resume from there, to the
-    same bits on the same kind of machine; ``state`` is what it returned, and by default the maps start at zero.
+    same bits on the same kind of machine.
+
+    Args:
+        engine: An open engine.
+        pool: Samples on any device.
+        jobs: Concepts and seeds.
+        recipe: Hyper-parameters.
+        state: State to resume from, as :meth:`state` returned it; by default the maps start at zero.
 
     Raises:
         RecipeError: the network has no spatial activation, or not the one that the recipe names.

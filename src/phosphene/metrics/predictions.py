@@ -57,7 +57,11 @@ def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: S
 
 
 def check_channels(channels: int, target: Classifier) -> None:
-    """Raise SpecError unless the target takes images of as many channels as the maps have."""
+    """Raise SpecError unless the target takes images of as many channels as the maps have.
+
+    Raises:
+        SpecError: it takes images of another number of channels.
+    """
     if channels != target.input.channels:
         raise SpecError(
             f"{target.name} takes images of {target.input.channels} channel(s), the maps have {channels}: "

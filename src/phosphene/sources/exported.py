@@ -72,12 +72,20 @@ def conversion(path: Path) -> str:
 
 
 def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None"]:
-    """Load an exported network for images of ``shape`` (c, h, w); return it, and how many images it takes at once (``None``: any number).
+    """Load an exported network (.pt2, .onnx, TorchScript) for inputs of ``shape``; return it, and its fixed batch size or ``None``.
+
+    Args:
+        path: The file; its suffix is one of ``FORMATS``.
+        shape: (c, h, w) of the images that its card declares.
+        trust: Whether loading may run code that the file holds.
+
+    Returns:
+        The network, and how many images it takes at once (``None``: any number).
 
     Raises:
         CardError: the file is missing or damaged, or the network takes images of another shape.
         ExtraError: the library that loads it is missing or broken.
-        TrustError: loading may run code that the file holds, and ``trust`` was not given.
+        TrustError: loading needs ``trust``.
     """
     if not path.is_file():
         raise CardError(missing("exported network", path, "Correct the card, or put the file there."))
@@ -134,6 +142,10 @@ class ChannelsLast(nn.Module):
 
 class FixedBatch(nn.Module):
     """Sends any number of images through a network that takes exactly ``batch`` at once; the last batch is padded.
+
+    Args:
+        network: The network.
+        batch: How many images it takes.
 
     Example:
         >>> FixedBatch(nn.Linear(3, 2), 4)(torch.zeros(5, 3)).shape

@@ -67,7 +67,12 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def _tokenizer(name: str, options: dict[str, Any]) -> Any:
-    """Return the tokenizer of a model; CardError if there is none."""
+    """Return the tokenizer of a model.
+
+    Raises:
+        CardError: there is none.
+        ExtraError: it needs a library that is missing.
+    """
     try:
         return require("transformers", "hf").AutoTokenizer.from_pretrained(name, **options)
     except (OSError, ValueError) as error:
@@ -145,7 +150,11 @@ def _sides(size: Any) -> "tuple[int, int] | None":
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """Split ``OWNER/NAME@REVISION`` into name and revision, ``""`` for a folder; SpecError if it is malformed."""
+    """Split ``OWNER/NAME@REVISION`` into name and revision; a folder stays whole, with revision ``""``.
+
+    Raises:
+        SpecError: it is malformed.
+    """
     if rest and is_dir(rest):
         return rest, ""
     name, _, revision = rest.partition("@")

@@ -86,7 +86,13 @@ class HubTower(nn.Module):
 
 
 class HubTwoTower(TwoTower):
-    """A two-tower model of transformers with its tokenizer."""
+    """A two-tower model of transformers with its tokenizer.
+
+    Args:
+        model: The transformers model.
+        tokenizer: Its tokenizer.
+        name: Its name, for messages.
+    """
 
     def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
         super().__init__()

@@ -64,7 +64,11 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
 
 
 def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
-    """Raise CardError if a file of an ONNX model's weights is not in the model's folder, or a link leads elsewhere."""
+    """Raise CardError if a file of an ONNX model's weights is not in the model's folder, or a link leads elsewhere.
+
+    Raises:
+        CardError: such a file is named.
+    """
     for tensor in [one for one in _tensors(model) if one.data_location == onnx.TensorProto.EXTERNAL]:
         name = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
         file = path.parent / name
