@@ -30,7 +30,7 @@ SHARES = {"top1", "targeting", "chance"}
 COUNTS = {"blocks", "concepts", "seeds"}
 
 
-def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "dict[str, Any] | None":
+def check_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
     """Return, as a dictionary for the template, what the report shows of a run's sanity checks; ``None`` if its maps were not checked.
 
     Raises:
@@ -41,7 +41,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
         return None
     known = [*CHECKS, *(name for name in entries if name not in CHECKS)]
     findings = [Finding.from_dict(entries[name]) for name in known if name in entries]
-    total = len({row["index"] for row in (run.facts() if facts is None else facts)["jobs"]})
+    total = len({row["index"] for row in facts["jobs"]})
     chosen = min(len(entry["subject"]["concepts"]) for entry in entries.values())
     return {
         "nav": "Checks",

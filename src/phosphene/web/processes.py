@@ -25,12 +25,7 @@ EVERY_SECONDS = 1  # between two lines of progress
 
 
 class CommandProcess:
-    """A ``phosphene`` command, started as a child process when this is created: its state, last lines on stderr, progress, interruption.
-
-    Args:
-        command: What to run.
-        run: Its run directory.
-    """
+    """A ``phosphene`` command on the run directory ``run``, started as a child process when this is created."""
 
     def __init__(self, command: Command, run: Path) -> None:
         self.command, self.name, self.run = command, command.name, run
@@ -67,7 +62,7 @@ class CommandProcess:
 
     @property
     def state(self) -> str:
-        """State of the process: ``running``, ``stopping``, ``stopped``, ``failed``, or ``finished`` (code 0, or a scan with a verdict)."""
+        """``running``, ``stopping``, ``stopped``, ``failed``, or ``finished`` (exit code 0, or a scan with a verdict)."""
         code = self.process.poll()
         if code is None:
             return "stopping" if self.stopping else "running"
@@ -123,7 +118,7 @@ def last_progress(lines: Sequence[str]) -> str:
 
 
 class Processes(dict[str, CommandProcess]):
-    """Dictionary of the processes that the gallery has started, by name of the run, the latest last; starts and ends them."""
+    """The processes that the gallery has started, by name of the run, the latest last."""
 
     @property
     def running(self) -> list[str]:
@@ -131,11 +126,7 @@ class Processes(dict[str, CommandProcess]):
         return [name for name, one in self.copy().items() if one.running]  # threads read what the event loop changes
 
     def start(self, command: Command, run: Path) -> CommandProcess:
-        """Start a command on directory ``run``, enter it here, return it; FormError if one is at work there already, or too many are.
-
-        Raises:
-            FormError: a command is at work on this run already, or too many are.
-        """
+        """Start a command on directory ``run`` and return it; FormError if one is at work there already, or too many are."""
         running = self.running
         if command.name in running:
             raise FormError(f"{command.name} is in progress already: choose another name, or wait.")

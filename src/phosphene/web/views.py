@@ -32,10 +32,9 @@ VERDICTS = {BACKDOORED: "backdoor suspected", CLEAN: "no backdoor found", INCONC
 
 @dataclass(frozen=True)
 class MapView:
-    """A map as pages show it: label, seed, state (finished, growing, missing), confidence etc., steps taken, a version for its image's URL.
+    """A map as pages show it.
 
-    ``state`` is ``finished``, ``growing`` or ``missing``; ``version`` changes with the image, and is empty if there
-    is none.
+    ``state`` is ``finished``, ``growing`` or ``missing``; ``version`` changes with the image, and is empty if there is none.
     """
 
     label: str
@@ -62,30 +61,20 @@ class MapView:
 
 @dataclass(frozen=True)
 class ScanView:
-    """A scan in words for the pages: the model's name, the verdict, the suspected classes in one text, and the reasons.
+    """A scan in words for the pages."""
 
-    Attributes:
-        name: Name of the run that holds it, for the address of its report.
-        model: Name of the network.
-        mark: ``good``, ``bad`` or ``unsure``.
-        verdict: The verdict in a few words.
-        classes: The classes that are suspected, in words; empty if there are none.
-        text: The verdict in a sentence.
-        reasons: The reasons for it.
-    """
-
-    name: str
+    name: str  # of the run that holds it, for the address of its report
     model: str
-    mark: str
-    verdict: str
-    classes: str = ""
-    text: str = ""
+    mark: str  # good, bad or unsure
+    verdict: str  # in a few words
+    classes: str = ""  # that are suspected
+    text: str = ""  # the verdict in a sentence
     reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as the pages show it: name, state (finished, running, stopped, damaged), ``run.json``, maps, and processes that make them.
+    """A run as the pages show it.
 
     ``state`` is ``finished``, ``running``, ``stopped`` or ``damaged``; ``scan`` is the scan of the run itself, and
     ``other_scans`` are those of the runs below it; ``checks`` sums up its sanity checks (``mark`` and ``text``);
@@ -161,15 +150,9 @@ def run_views(folder: Folder, running: Collection[str] = ()) -> list[RunView]:
 
 
 def run_view(folder: Folder, name: str, running: Collection[str] = ()) -> RunView:
-    """Return a RunView of run ``name``: running if in ``running`` or being written, damaged if ``run.json`` is; NotHereError if no run.
+    """Return a RunView of run ``name``; NotHereError if there is no such run here.
 
-    Args:
-        folder: The folder of the run.
-        name: Name of the run.
-        running: Names of the runs on which a process of this server works.
-
-    Raises:
-        NotHereError: there is no such run here.
+    It is running if it is among ``running``, the runs on which a process of this server works, or gives a sign of life.
     """
     run = folder.run(name)
     try:
@@ -240,7 +223,7 @@ def _checks(folder: Folder, run: RunDirectory, maps: tuple[MapView, ...]) -> "di
 @functools.lru_cache(maxsize=500)
 def _checks_line(run: Path, *versions: object) -> "dict[str, str] | None":
     """Return ``mark`` and ``text``, as a dictionary, that sum up a run's checks; cached until ``versions`` change; or ``None``."""
-    section = check_section(RunDirectory(run))
+    section = check_section(RunDirectory(run), RunDirectory(run).facts())
     return next(iter(section["glance"]), None) if section else None
 
 
@@ -261,13 +244,5 @@ def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None")
 def _map_facts(map_json: Path) -> dict[str, Any]:
     """Read the ``map.json`` at a path; return its figures that the pages show, by field of ``MapView``; RunError if damaged."""
     facts = read_map_json(map_json.parent)
-    return {
-        **{key: _plausible_number(facts[key]) for key in ("p_class", "targeting_rate")},
-        "seconds": _plausible_number(facts["seconds"]) or 0.0,
-        "version": facts["map_sha256"][:12],
-    }
-
-
-def _plausible_number(value: "float | None") -> "float | None":
-    """Return a number or ``None`` from JSON as float or ``None``; also ``None`` for NaN and for a number that is far too large."""
-    return float(value) if value is not None and -1e12 < value < 1e12 else None
+    figures = {key: facts[key] for key in ("p_class", "targeting_rate", "seconds")}
+    return {**figures, "version": facts["map_sha256"][:12]}
