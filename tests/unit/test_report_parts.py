@@ -196,7 +196,6 @@ def test_natural_pictures_stand_beside_their_class_and_are_stored_once(tmp_path)
     Image.new("RGB", (20, 20), (250, 0, 0)).save(folder / "n02129165_lion.png")
     Image.new("RGB", (20, 20), (0, 250, 0)).save(folder / "maillot" / "7.png")
     Image.new("RGB", (20, 20)).save(folder / "teapot.png")
-    assert "natural-" not in page(run, reference="")
     text = page(run, reference=str(folder))
     stored = dict(re.findall(r'<image id="natural-(\d+)" href="data:image/webp;base64,([^"]+)"', text))
     colours = {

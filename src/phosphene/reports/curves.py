@@ -12,7 +12,7 @@ MOST_POINTS = 150
 
 @dataclass(frozen=True)
 class Curve:
-    """A line chart that a template draws as SVG: points and the value at the upper edge, both as text, number of values, description.
+    """A line chart that a template draws as SVG.
 
     Attributes:
         points: Points of an SVG polyline in a box of 300 by 80; its bottom is the value 0.
@@ -28,7 +28,7 @@ class Curve:
 
 
 def curve(values: Sequence[float], name: str, *, top: "float | None" = None, share: bool = False) -> "Curve | None":
-    """Return a Curve of ``values``, described as ``name``, with ``top`` as upper edge (default: the largest); ``None`` for fewer than two.
+    """Return a Curve of ``values``; ``None`` for fewer than two.
 
     Args:
         values: 0 or more each; neighbours in long lines are averaged.

@@ -64,21 +64,14 @@ def write_film(
 
 
 def _chosen_maps(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
-    """Return a run's finished maps of ``concepts``, by default of all.
-
-    Raises:
-        ConceptError: run.json does not list a concept.
-    """
+    """Return a run's finished maps of ``concepts``, by default of all; ConceptError if the run has none of one."""
     run_concepts = run.concepts()
     indices = {find_among(concept, run_concepts, str(run.path)) for concept in concepts}
     return [one for one in run.maps() if not indices or one.index in indices]
 
 
 def _sheets(films: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> list[Image.Image]:
-    """Return the frames of a film, each a contact sheet of all maps.
-
-    There are as many as the longest of ``films`` has; shorter ones are slowed down to it.
-    """
+    """Return the frames of a film, each a contact sheet of all maps, as many as the longest of ``films``; shorter ones are slowed down."""
     frame_count = max(map(len, films))
     side = next(side for max_maps, side in SHEET_SIDES if len(films) <= max_maps)
     # Square or a little wider, with the fewest empty cells.

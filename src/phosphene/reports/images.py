@@ -78,10 +78,7 @@ def brightness_image(nu: Tensor) -> Image.Image:
 
 
 def weight_image(xi: Tensor) -> Image.Image:
-    """Return an image of Xi, (1, h, w) in [0, 1]: yellow is 1, dark blue is 0.
-
-    Xi says where the network responds to a map.
-    """
+    """Return an image of Xi, (1, h, w) in [0, 1], which says where the network responds to a map: yellow is 1, dark blue is 0."""
     return _colour(xi.float().cpu()[0].clamp(0, 1).numpy(), SEQUENTIAL)
 
 
@@ -97,9 +94,7 @@ def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Im
 def natural_images(
     reference: "str | Path | SamplePool | InMemory", facts: dict[str, Any]
 ) -> tuple[str, dict[int, str]]:
-    """Return the spec of samples, and the data URL of the first labelled one of each of a run's classes, by class index.
-
-    Classes without an image among the samples are left out.
+    """Return the spec of samples, and the data URL of the first one of each of a run's classes, by class index, if there is one.
 
     Args:
         reference: Samples with labels: a folder or a parquet file, say, or a data set in memory.
