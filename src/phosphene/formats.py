@@ -7,10 +7,7 @@ TOP1_OF_SIDES = "top-1, the two sides"
 
 
 def percent(share: float) -> str:
-    """Return a share in [0, 1] as text, ``42 %``.
-
-    What would round to 0 or 100 is ``< 1 %`` or ``> 99 %``, unless it is exactly 0 or 1.
-    """
+    """Return a share in [0, 1] as text, ``42 %``; only 0 and 1 are ``0 %`` and ``100 %``."""
     if 0 < share <= 0.005:  # Python rounds half a percent to 0
         return "< 1 %"
     if 0.995 <= share < 1:
@@ -19,10 +16,7 @@ def percent(share: float) -> str:
 
 
 def targeting_text(rate: "float | None") -> str:
-    """Return a targeting rate as text, ``42 %``; ``none to move`` for ``None``.
-
-    It is ``None`` where all samples are classified as the class anyway.
-    """
+    """Return a targeting rate as text, ``42 %``; ``none to move`` for ``None``: all samples are classified as the class anyway."""
     return "none to move" if rate is None else percent(rate)
 
 

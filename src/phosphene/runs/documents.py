@@ -16,7 +16,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Document:
-    """A kind of JSON file in run directories, with its name, version and required entries; reads and writes it.
+    """A kind of JSON file in run directories.
 
     Attributes:
         name: Name of the file.
@@ -35,11 +35,7 @@ class Document:
     contradiction: Callable[[dict[str, Any]], str] = lambda _: ""
 
     def read(self, run: Path) -> "dict[str, Any] | None":
-        """Return the content of file ``self.name`` in folder ``run``, a dictionary, or ``None`` if there is no file; RunError if damaged.
-
-        Raises:
-            RunError: it is damaged, or of another version.
-        """
+        """Return the content of the file in folder ``run``; ``None`` if there is none; RunError if it is damaged or of another version."""
         path = run / self.name
         if not exists(path):
             return None
@@ -54,11 +50,7 @@ class Document:
         return data  # type: ignore[no-any-return]
 
     def write(self, run: Path, entries: Mapping[str, Any]) -> None:
-        """Write ``entries``, with schema and library versions, as the file ``self.name`` (such as ``scores.json``) into directory ``run``.
-
-        Raises:
-            RunError: it cannot be written.
-        """
+        """Write ``entries``, with schema and library versions, as the file into folder ``run``; RunError if that fails."""
         write_json(run / self.name, {"schema": self.schema, "versions": versions(), **entries})
 
 

@@ -55,10 +55,7 @@ NEEDED: dict[str, Any] = {
 def run_facts(
     classifier: Classifier, recipe: Recipe, pool: SamplePool, device: str = "", precision: str = ""
 ) -> dict[str, Any]:
-    """Return what a run is made from, as ``run.json`` holds it: model, recipe, samples, device and precision.
-
-    With the class and the seed, it determines every map.
-    """
+    """Return what a run is made from, as ``run.json`` holds it: with the class and the seed, it determines every map."""
     return {
         "model": {
             "name": classifier.name,
@@ -106,11 +103,7 @@ def computes_otherwise(model: Mapping[str, Any], noise_logits: Sequence[float]) 
 
 
 def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raise RunError if two facts of the run at ``path``, ``old`` ones in its run.json and ``new`` ones, differ in what makes its maps.
-
-    Raises:
-        RunError: model, recipe or samples are others.
-    """
+    """Raise RunError if the run at ``path`` has another model, recipe or samples in its run.json (``old``) than is asked for (``new``)."""
     if old["model"]["sha256"] == new["model"]["sha256"] and computes_otherwise(
         old["model"], new["model"]["noise_logits"]
     ):
@@ -177,20 +170,13 @@ def slug(label: str) -> str:
 
 
 def directory_name(*names: str) -> str:
-    """Return names joined by dashes as a valid name of a file or directory, whatever characters they hold.
-
-    Anything but letters, digits, underscores, dots and dashes becomes a dash: a card may choose any name.
-    """
+    """Return names, which a card may choose at will, joined by dashes as a valid name of a file or directory."""
     short = (re.sub(r"[^\w.-]+", "-", name).encode()[:MOST_BYTES] for name in names)
     return "-".join(name.decode(errors="ignore") for name in short).lstrip(".-")
 
 
 def refuse_own_file(path: Path) -> None:
-    """Raise RunError if ``path`` is that of a file or folder that belongs to a run directory, written already or not.
-
-    Raises:
-        RunError: it is, or it is no path.
-    """
+    """Raise RunError if ``path`` is that of a file or folder that belongs to a run directory, written already or not."""
     with writing(path):
         place = path.resolve()
         run = next((one for one in place.parents if (one / "run.json").is_file()), None)

@@ -1,7 +1,4 @@
-"""``failures.json``: the maps of a run that could not be made, or why its command failed.
-
-It is absent if nothing failed.
-"""
+"""``failures.json``: the maps of a run that could not be made, or why its command failed; absent if nothing failed."""
 
 import contextlib
 from collections.abc import Iterable, Mapping
@@ -19,10 +16,7 @@ FAILURES = Document("failures.json", "failures", {"failures": [ROW], "command?":
 
 
 def read_failures(run: RunDirectory) -> list[dict[str, Any]]:
-    """Return the rows of ``failures.json``, one per map that could not be made.
-
-    A damaged file counts as empty.
-    """
+    """Return the rows of ``failures.json``, one per map that could not be made; none if it is damaged."""
     return _read(run)["failures"]  # type: ignore[no-any-return]
 
 
@@ -38,11 +32,7 @@ def failure_line(row: Mapping[str, Any]) -> str:
 
 
 def note_command_failure(run: RunDirectory, error: str) -> None:
-    """Write a command's error message into ``failures.json``, unless it lists failed maps.
-
-    Raises:
-        RunError: it cannot be written.
-    """
+    """Write a command's error message into ``failures.json``, unless it lists failed maps; RunError if that fails."""
     with hold(run.path):
         if not read_failures(run):
             FAILURES.write(run.path, {"failures": [], "command": error})
@@ -56,9 +46,7 @@ def _read(run: RunDirectory) -> dict[str, Any]:
 
 
 def note_failures(run: RunDirectory, rows: Iterable[dict[str, Any]] = ()) -> None:
-    """Add rows to ``failures.json``, and drop those of finished maps and a command's error.
-
-    The run is locked meanwhile. The file is deleted if no row is left.
+    """Add rows to ``failures.json``, and drop those of finished maps and a command's error; delete it if no row is left.
 
     Raises:
         RunError: it cannot be written.

@@ -80,7 +80,7 @@ NEEDED = {**get_type_hints(SignOfLife), "jobs": [{"index": int, "seed": int}]}
 
 
 class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
-    """Context manager, called with each Step: every few seconds writes previews to the maps' folders and a sign of life; exit deletes them.
+    """Called with each Step, writes previews into the maps' folders and a sign of life every few seconds; exit deletes them.
 
     Previews are drawn in turn, one map after the other, in less than 1 % of the time.
 

@@ -45,13 +45,7 @@ class ClassifierPredictions:
 
 
 def read_predictions(run: RunDirectory) -> list[ClassifierPredictions]:
-    """Return a ClassifierPredictions per classifier in ``readings.json``, for maps that have not changed since; RunError if damaged.
-
-    The file is ``readings.json``, its older name, so that old run directories still open.
-
-    Raises:
-        RunError: the file is damaged, or of another version.
-    """
+    """Return a ClassifierPredictions per classifier, for maps that have not changed since; RunError if ``readings.json`` is damaged."""
     data = PREDICTIONS.read(run.path)
     if data is None:
         return []
@@ -71,7 +65,7 @@ def write_predictions(
     hashes: Mapping[Place, str],
     sha256: "str | None" = None,
 ) -> None:
-    """Merge a Classifier's predictions, by (class index, seed), into ``readings.json``, with ``hashes`` of the maps; drop outdated ones.
+    """Merge a classifier's predictions into ``readings.json``, and drop outdated ones.
 
     Args:
         run: The run.

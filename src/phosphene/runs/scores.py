@@ -18,13 +18,7 @@ SCORES = Document(NAME, "scores", {"rows": [ROW]}, "Delete it and score again.")
 
 
 def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
-    """Return the rows of ``scores.json`` for the run's current maps, one per target.
-
-    There are none if there is no file.
-
-    Raises:
-        RunError: the file is damaged, or of another version.
-    """
+    """Return the rows of ``scores.json`` for the run's current maps, one per target; RunError if it is damaged."""
     data = SCORES.read(run.path)
     if data is None:
         return []

@@ -38,7 +38,7 @@ FOLDER = "phosphene.samples.folder"
 
 
 class Kind(Protocol):
-    """Interface of a module that reads a kind of sample spec (folder, parquet, tar, arrays, ``synthetic:``, ``demo:``), without labels."""
+    """Interface of a module that reads a kind of samples."""
 
     def read(self, where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         """Read samples at ``where``; return a tensor, uint8 (n, c, h, w) of ``shape``, and names of skipped files; or SamplesError.
@@ -99,12 +99,12 @@ def load_samples(samples: "str | Path | InMemory", shape: "tuple[int, int, int] 
 
 
 def suffix_of(spec: str) -> str:
-    """Return which of the ``SUFFIXES`` of sample files, such as ``.npz`` or ``.tar.gz``, a spec ends with; empty text if none."""
+    """Return which of ``SUFFIXES`` a spec ends with; empty text if none."""
     return next((one for one in SUFFIXES if spec.lower().endswith(one)), "")
 
 
 def default_samples(model: str) -> str:
-    """Return the sample spec if the user names none: ``demo:shapes`` for a ``demo:`` model spec, else ``synthetic:mixed``."""
+    """Return the sample spec for a model spec if the user names none."""
     return "demo:shapes" if model.startswith("demo:") else "synthetic:mixed"
 
 

@@ -63,10 +63,7 @@ def _image(image: Any, shape: tuple[int, int, int], called: str) -> np.ndarray:
 
 
 def _fitted(values: "Tensor | np.ndarray", shape: tuple[int, int, int], called: str, *, one: bool) -> Tensor:
-    """Return a tensor or an array of images, or of ``one``, as uint8 (n, c, h, w) fitted to ``shape``.
-
-    SamplesError, about ``called``, if it holds none.
-    """
+    """Return a tensor or an array of images, or of ``one``, as uint8 (n, c, h, w) fitted to ``shape``; SamplesError if it holds none."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         values = (values.float() if values.is_floating_point() else values).numpy()
@@ -90,12 +87,10 @@ def _label(value: Any, names: Sequence[str]) -> Label:
 
 
 def _class_names(samples: Any) -> list[str]:
-    """Return the names of a data set's classes, its ``classes`` or those of what it is a part of; perhaps none.
-
-    The synonyms of one, a tuple in torchvision's ImageNet, are joined.
-    """
+    """Return the names of a data set's classes, its ``classes`` or those of what it is a part of; perhaps none."""
     while not hasattr(samples, "classes") and isinstance(samples, torch.utils.data.Subset):
         samples = samples.dataset
     classes = getattr(samples, "classes", None)
     names = classes if isinstance(classes, list | tuple) else ()
+    # torchvision's ImageNet has a tuple of synonyms for each
     return [", ".join(name) if isinstance(name, tuple | list) else str(name) for name in names]

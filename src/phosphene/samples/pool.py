@@ -51,10 +51,7 @@ class SamplePool:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash, as hex, of all pixels and of which samples are held out; cached.
-
-        Equal hashes mean equal samples.
-        """
+        """Hash, as hex, of all pixels and of which samples are held out; cached."""
         digest = hashlib.sha256()
         for part in (self.pixels, self.held_out):
             digest.update(repr(tuple(part.shape)).encode())
@@ -92,10 +89,9 @@ class SamplePool:
         return moved
 
     def draw_rows(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
-        """Draw ``count`` samples per map from the map's own generator; return their positions in ``pixels``.
+        """Draw ``count`` samples per map from the map's own generator; return their positions in ``pixels``, int64 (maps, count).
 
-        The positions are int64 (maps, count). Without replacement if the pool has ``count`` samples (Alg. 1, line 3: a
-        subset of size b).
+        Without replacement if the pool has ``count`` samples (Alg. 1, line 3: a subset of size b).
         """
         total = len(self.pixels)
         rows = [

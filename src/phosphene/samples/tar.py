@@ -57,19 +57,14 @@ class ImageArchive:
         return int(text) if text and text.isdecimal() else text
 
     def _bytes(self, member: tarfile.TarInfo) -> bytes:
-        """Return the bytes of one file of the archive.
-
-        In a compressed archive, what lies before it is decompressed again if it was passed.
-        """
+        """Return the bytes of one file of the archive."""
         file = self._archive.extractfile(member)
         assert file is not None  # noqa: S101  (only files are members)
         return file.read()
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return at most 2,048 images of a tar file, uint8 (n, c, h, w) fitted to ``shape``, and skipped files.
-
-    The latter are their names.
+    """Return at most 2,048 images of a tar file, uint8 (n, c, h, w) fitted to ``shape``, and the names of skipped files.
 
     Raises:
         SamplesError: the file or all of its images are unreadable.
