@@ -34,7 +34,6 @@ class Labels(Sequence[str]):
 
     Attributes:
         groups: Name of each group -> the indices of its classes, sorted.
-        what: What messages call one of them, and several.
 
     Raises:
         CardError: a group has a name that it cannot have, fewer than two classes, or the classes of another.
@@ -135,10 +134,7 @@ class Labels(Sequence[str]):
         return short if self.called(short) == [index] and not short.isdecimal() else unambiguous_name(index, short)
 
     def has(self, concept: str) -> bool:
-        """Return whether text is a whole number (in range or not) or the name of a class or group.
-
-        Such text is no expression.
-        """
+        """Return whether text is a whole number (in range or not) or the name of a class or group, and so no expression."""
         return bool(INDEX.fullmatch(concept.strip()) or self._indices_of(concept) or self._group(concept))
 
     def _group(self, name: str) -> tuple[int, ...]:
@@ -147,10 +143,7 @@ class Labels(Sequence[str]):
         return next((indices for group, indices in self.groups.items() if comparable(group) == key), ())
 
     def _indices_of_group(self, group: str, members: Sequence[str | int], groups: Iterable[str]) -> tuple[int, ...]:
-        """Return the sorted indices of the classes that a group's ``members`` name; CardError if they cannot be.
-
-        ``groups`` are the names of all groups, which cannot be members.
-        """
+        """Return the sorted indices of the classes that a group's ``members`` name; ``groups`` are the names of all groups."""
         is_name = isinstance(group, str) and is_utf8(group) and bool(comparable(group))
         if not is_name or re.search(r'[,"]|^\(?-?[0-9]+\)?$', group.strip()):
             raise CardError(f"group {group!r}: its name has to be words, without commas and quotes.")
@@ -198,10 +191,7 @@ class Labels(Sequence[str]):
         return f"{index} ({name}; next to {' and '.join(neighbours)})"
 
     def same(self, index: int, label: str) -> bool:
-        """Return whether class ``index`` exists and has the synonyms of ``label`` in the same order.
-
-        Case and blanks do not matter.
-        """
+        """Return whether class ``index`` exists and has the synonyms of ``label`` in the same order."""
         return 0 <= index < len(self) and self._synonyms[index] == _synonyms(label)
 
     def sharing(self, label: str) -> list[int]:
@@ -209,10 +199,7 @@ class Labels(Sequence[str]):
         return sorted({index for key in _synonyms(label) for index in self._indices.get(key, [])})
 
     def closest(self, label: str) -> list[int]:
-        """Return the indices of the classes closest to ``label``: with the same label, first synonym, or any synonym.
-
-        Only those of the first kind that exists are returned.
-        """
+        """Return the indices of the classes with the label ``label``, or else with its first synonym, or else with any of its synonyms."""
         synonyms, sharing = _synonyms(label), self.sharing(label)
         exact = [index for index in sharing if self._synonyms[index] == synonyms]
         return exact or [index for index in sharing if self._synonyms[index][0] == synonyms[0]] or sharing
@@ -252,10 +239,8 @@ class Labels(Sequence[str]):
 def check_labels(names: Iterable[str], where: str = "") -> list[str]:
     """Return names as a list, after checking that captions and file names can hold them.
 
-    The message of an error begins with ``where``.
-
     Raises:
-        CardError: the names have no order, or one is no text, too long, or holds a lone surrogate.
+        CardError: the names have no order, or one is no text, too long, or holds a lone surrogate; it begins with ``where``.
     """
     if isinstance(names, Mapping | AbstractSet):
         raise CardError(f"labels are a {type(names).__name__}: give a list of texts, in the order of the outputs.")
@@ -282,17 +267,11 @@ def _synonyms(label: str) -> tuple[str, ...]:
 
 
 def comparable(text: str) -> str:
-    """Return text in the form in which labels are compared.
-
-    That is in lower case, with single spaces, none at the ends, and composed accents.
-    """
+    """Return text in the form in which labels are compared: in lower case, with single spaces and composed accents."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def unambiguous_name(index: int, label: str) -> str:
-    """Return a class's first synonym and its index, ``crane (134)``, which ``-c`` takes.
-
-    It is ``(134)`` if the label is no name.
-    """
+    """Return a class's first synonym and its index, ``crane (134)``, or ``(134)`` if the label is no name; ``-c`` takes both."""
     short = first_synonym(label)
     return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else f"({index})"

@@ -24,21 +24,7 @@ SHEET_SIDES = ((1, 320), (6, 200), (20, 160), (60, 112), (120, 84))
 def write_film(
     run: RunDirectory, out: "str | Path | None" = None, concepts: Sequence[str] = (), *, fps: float = FPS
 ) -> Path:
-    """Write the recorded frames of a run's maps, side by side, as an animated file.
-
-    Args:
-        run: A run that was mapped with ``--frames``.
-        out: A ``.webp`` or ``.gif`` file; by default ``film.webp`` in the run.
-        concepts: Indices, labels or synonyms; none for all maps of the run.
-        fps: Frames per second; the last frame is held for 1.5 s.
-
-    Returns:
-        Where it was written.
-
-    Raises:
-        RunError: the run has no frames, or the file cannot be written, has another suffix, or is a run's own.
-        ConceptError: the run has no map of a concept, or too many maps for one sheet.
-    """
+    """Write the recorded frames of a run's maps, side by side, as :func:`phosphene.film` says; return the path of the file."""
     path = run.path / "film.webp" if out is None else Path(out)
     if path.suffix.lower() not in FORMATS:
         raise RunError(f"{path} must end in {' or '.join(FORMATS)}.")

@@ -37,18 +37,9 @@ POLICY = (
 def write_site(
     runs: Sequence[RunDirectory], out: Path, *, on_progress: "Callable[[int, int], None] | None" = None
 ) -> Path:
-    """Write runs as a static web site.
+    """Write runs as a static web site, as :func:`phosphene.site` says; return the path of its first page.
 
-    Args:
-        runs: At least one run, each with finished maps.
-        out: Folder of the site: a new one, an empty one, or an earlier site, which is replaced.
-        on_progress: Called with the number of written maps and that of all.
-
-    Returns:
-        Path of its first page.
-
-    Raises:
-        RunError: a run has no maps, is damaged or is given twice, or the folder holds something else.
+    ``on_progress`` is called with the number of written maps and that of all.
     """
     if not runs:
         raise RunError("a site needs at least one run.")

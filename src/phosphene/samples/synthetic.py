@@ -16,7 +16,11 @@ Maker = Callable[[np.random.Generator, int, tuple[int, int, int]], np.ndarray]
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return 320 generated images of kind ``where``, always the same, uint8 (n, c, h, w), and ``[]``; SamplesError for other kinds."""
+    """Return 320 generated images of kind ``where``, always the same, uint8 (n, c, h, w), and an empty list.
+
+    Raises:
+        SamplesError: there is no such kind.
+    """
     if where not in KINDS:
         fix = nearest(where, list(KINDS)) or f" Use one of {', '.join(KINDS)}."
         raise SamplesError(f"no synthetic samples are called {where!r}.{fix}")
