@@ -98,7 +98,7 @@ def test_long_curves_are_averaged_and_short_ones_left_out():
     assert len(long.points.split()) == 150
     assert long.steps == 1500
     assert long.words == "Loss: from 0 to 1.5e+03 in 1500 steps"
-    share = curve([0.0, 0.5], "Hits", top=1.0, share=True)
+    share = curve([0.0, 0.5], "Hits", share=True)
     assert share.points == "0.0,80.0 300.0,40.0"
     assert (share.top, share.words) == ("100 %", "Hits: from 0 % to 50 % in 2 steps")
 

@@ -133,13 +133,7 @@ def notes_glance(facts: dict[str, Any]) -> list[dict[str, str]]:
 def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "") -> list[dict[str, str]]:
     """Return lines (``mark``, ``text``) for the report's top: how many maps the source recognises, what share of samples a map moves.
 
-    A targeting rate is the share of held-out samples, not already classified as the class, that subtracting the
-    map moves to it.
-
-    Args:
-        facts: Content of ``run.json``.
-        cards: The finished maps.
-        name: What the source is called; by default its name in ``facts``.
+    ``name`` is what the source is called; by default its name in ``facts``, the content of ``run.json``.
     """
     units = [card for card in cards if is_unit(card["map"]["index"])]
     lines = _unit_glance(units) if units else []
@@ -209,7 +203,7 @@ def _words(one: ConceptMap, own: "dict[str, Any] | None", *, multi_label: bool) 
         "sides": one.concept.sides,
         "sentence": _sentence(one, own, multi_label=multi_label or bool(own and own["independent"])),
         "loss": curve(one.loss, "Cross-entropy"),
-        "hits": curve(one.hits, hits, top=1.0, share=True),
+        "hits": curve(one.hits, hits, share=True),
         "hits_name": hits,
         "frames": None,
         "frames_elsewhere": None,

@@ -94,11 +94,7 @@ def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Im
 def natural_images(
     reference: "str | Path | SamplePool | InMemory", facts: dict[str, Any]
 ) -> tuple[str, dict[int, str]]:
-    """Return the spec of samples, and the data URL of the first one of each of a run's classes, by class index, if there is one.
-
-    Args:
-        reference: Samples with labels: a folder or a parquet file, say, or a data set in memory.
-        facts: The run's run.json.
+    """Return the spec of samples with labels, and the data URL of the first one of each of a run's classes, by index.
 
     Raises:
         SamplesError: the images cannot be read, or none of them shows one of the classes.

@@ -88,11 +88,6 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
         run: The run.
         jobs: The maps of the group, each with its label.
         contrast: The recipe's contrast, for the images.
-
-    Example:
-        >>> from pathlib import Path
-        >>> with LivePreview(RunDirectory(Path("runs/none")), [(Job(0), "star")], 0.2) as preview:
-        ...     pass  # preview(step) after every step
     """
 
     def __init__(self, run: RunDirectory, jobs: Sequence[tuple[Job, str]], contrast: float) -> None:

@@ -72,7 +72,7 @@ def write_predictions(
         classifier: The classifier.
         found: Predictions by class and seed, as in :class:`ClassifierPredictions`.
         hashes: Hash of each map at the time of the prediction.
-        sha256: The classifier's hash, where it is known, which saves computing it.
+        sha256: Hash of the classifier, if it is known: to compute it takes time.
 
     Raises:
         RunError: the file is damaged or cannot be written.

@@ -28,11 +28,7 @@ def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
 
 
 def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows, one per target, into ``scores.json``, and drop those of changed maps.
-
-    Args:
-        run: The run whose maps were scored.
-        rows: With ``target``, ``target_sha256`` and ``maps_sha256``.
+    """Put rows (``ROW``), one per target, into ``scores.json``, and drop those of changed maps.
 
     Raises:
         RunError: the maps have changed since they were scored, or the file is damaged or cannot be written.

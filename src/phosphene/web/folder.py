@@ -29,9 +29,6 @@ class Folder:
     """The served folder and the run directories in it. What leads out of it, by ``..``, a link or otherwise, does not exist.
 
     A run's name is its path below the folder, with slashes.
-
-    Args:
-        root: The folder.
     """
 
     def __init__(self, root: Path) -> None:

@@ -66,16 +66,11 @@ class Gallery:
 
     def runs(self, request: Request) -> Response:
         """Return the page that lists all runs, and the commands that have no run directory yet; 304 if it has not changed."""
-        runs = run_views(self.folder, self.processes.running)
+        runs, processes = run_views(self.folder, self.processes.running), self.processes.copy()
         # Processes without a run directory have only just started, or failed before they made one.
         names = {run.name for run in runs}
-        starting = [
-            one
-            for one in list(self.processes.copy().values())[::-1]
-            if one.name not in names and one.state != "finished"
-        ]
-        shown = {"runs": runs, "processes": self.processes.copy(), "starting": starting}
-        return self._live_page(request, "runs.html", **shown, title="Runs")
+        starting = [one for one in reversed(processes.values()) if one.name not in names and one.state != "finished"]
+        return self._live_page(request, "runs.html", runs=runs, processes=processes, starting=starting, title="Runs")
 
     def run(self, request: Request, name: str) -> Response:
         """Return the page of the run ``name``, or of its command while it is being started; 304 if it has not changed."""
@@ -218,8 +213,8 @@ class Gallery:
         """Return the page with the form that starts a command, filled with ``fields``; ``faults`` (field -> message) stand beside."""
         action = fields.get("action", "map")
         action, faults = action if action in FIELDS else "map", faults or {}
-        runs = [view for view in run_views(self.folder) if view.facts is not None]
-        specs = {view.facts["model"]["spec"] for view in runs if view.facts is not None}
+        runs = [view for view in run_views(self.folder) if view.facts]
+        specs = {view.facts["model"]["spec"] for view in runs}
         return self.page(
             "new.html",
             status,

@@ -125,18 +125,17 @@ class Processes(dict[str, CommandProcess]):
         """Names of the runs on which a process works, in the order of starting."""
         return [name for name, one in self.copy().items() if one.running]  # threads read what the event loop changes
 
-    def start(self, command: Command, run: Path) -> CommandProcess:
-        """Start a command on directory ``run`` and return it; FormError if one is at work there already, or too many are."""
+    def start(self, command: Command, run: Path) -> None:
+        """Start a command on directory ``run``; FormError if one is at work there already, or too many are."""
         running = self.running
         if command.name in running:
             raise FormError(f"{command.name} is in progress already: choose another name, or wait.")
         if len(running) >= MOST_RUNNING:
             raise FormError(f"{len(running)} runs are in progress; more would slow all of them down. Wait for one.")
         self.pop(command.name, None)
-        self[command.name] = process = CommandProcess(command, run)
+        self[command.name] = CommandProcess(command, run)
         for name in [name for name, one in self.copy().items() if not one.running][:-MOST_LISTED]:
             del self[name]
-        return process
 
     def close(self) -> None:
         """Interrupt all running processes, and kill those that have not ended ten seconds later."""

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError, RunError, one_line
 from phosphene.labels import first_synonym
-from phosphene.outputs import REGRESSION
 from phosphene.reports.checks import check_section
 from phosphene.reports.scan_words import all_to_all, glance, headline, short_label
 from phosphene.runs import RunDirectory
@@ -85,7 +84,7 @@ class RunView:
     state: str
     modified: float = 0.0
     error: str = ""
-    facts: "dict[str, Any] | None" = None
+    facts: dict[str, Any] = field(default_factory=dict)  # empty if it is damaged
     maps: tuple[MapView, ...] = ()
     beats: tuple[SignOfLife, ...] = ()
     report: bool = False
@@ -98,11 +97,6 @@ class RunView:
     def is_scan(self) -> bool:
         """Whether the run has a ``scan.json`` or no maps at all, so that a scan made it, and its maps, if any, are of the suspects."""
         return self.scan is not None or not self.maps
-
-    @property
-    def can_be_scanned(self) -> bool:
-        """Whether the network has classes, as a scan needs, and no measurements; so it is taken for where an old run does not say."""
-        return bool((self.facts or {}).get("model", {}).get("output") != REGRESSION)
 
     @property
     def finished_maps(self) -> int:
