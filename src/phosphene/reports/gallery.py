@@ -140,33 +140,34 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
     cards = [card for card in cards if not is_unit(card["map"]["index"])]
     if not cards:
         return lines
-    total, independent = len(cards), any(card["own"] and card["own"]["independent"] for card in cards)
+    total, held_out = len(cards), facts["samples"]["held_out"]
+    what = "class" if all(is_class(card["map"]["index"]) for card in cards) else "concept"
+    if any(card["own"] and card["own"]["independent"] for card in cards):
+        recognises = f"gives the {what} a probability above one half"
+        all_classified = f"{recognises} for all {held_out} of them"
+        classified = f"have a probability of the {what} above one half"
+    else:
+        recognises = f"recognises the {what}"
+        all_classified = f"classifies all {held_out} of them as the {what}"
+        classified = f"the network classifies as the {what}"
     # Of old runs, only the confidence is known.
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
-    what = "class" if all(is_class(card["map"]["index"]) for card in cards) else "concept"
-    seen = f"gives the {what} a probability above one half" if independent else f"recognises the {what}"
-    text = f"{name or facts['model']['name']} {seen} in {right:,} of its {count(total, 'map')}. Maps are optimised for that."
+    text = f"{name or facts['model']['name']} {recognises} in {right:,} of its {count(total, 'map')}. Maps are optimised for that."
     rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
     # Few maps earn no tick, nor do those of a class that the network predicts without them, too.
-    enough, held_out = len(rates) >= FEWEST, facts["samples"]["held_out"]
-    lines.insert(0, {"mark": "unsure" if right < 0.9 * total else "good" if enough else "", "text": text})
+    mark = "unsure" if right < 0.9 * total else "good" if len(rates) >= FEWEST else ""
+    lines.insert(0, {"mark": mark, "text": text})
     if unmoved := total - len(rates):
         text = (
             f"Targeting rate: for {count(unmoved, 'map')} there is no held-out sample to move, because the network "
-            + (
-                f"gives the {what} a probability above one half for all {held_out} of them"
-                if independent
-                else f"classifies all {held_out} of them as the {what}"
-            )
-            + " without the map. So it says little that it recognises the map."
+            f"{all_classified} without the map. So it says little that it recognises the map."
         )
         lines.append({"mark": "unsure", "text": text})
     if rates:
         middle = median(rates)
         text = (
             f"Targeting rate: a map moves {percent(middle)} of held-out samples to its {what} (median of "
-            f"{count(len(rates), 'map')}; of {count(held_out, 'held-out sample')}, those that "
-            f"{f'have a probability of the {what} above one half' if independent else f'the network classifies as the {what}'} "
+            f"{count(len(rates), 'map')}; of {count(held_out, 'held-out sample')}, those that {classified} "
             "without the map are left out), which it was optimised for on other samples. Adversarial patterns and "
             "triggers do that, too: it tells neither what a map means nor whether there is a backdoor."
         )
@@ -192,7 +193,7 @@ def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def _words(one: ConceptMap, own: "dict[str, Any] | None", *, multi_label: bool) -> dict[str, Any]:
-    """Return a ConceptMap's texts, figures and curves for the template; ``own`` is the source's :func:`classification` of it."""
+    """Return a ConceptMap's texts, figures and curves for the template; ``own`` is what the source predicts for it."""
     hits = UNIT_HITS if is_unit(one.index) else CLASS_HITS
     if multi_label and not one.concept.unit and not one.concept.against:
         hits = OWN_HITS
@@ -253,7 +254,7 @@ def _classification(classifier: ClassifierPredictions, place: tuple[int, int]) -
 
 
 def _sentence(one: ConceptMap, own: "dict[str, Any] | None", *, multi_label: bool) -> str:
-    """Return a sentence on how the source classifies its own map, by its :func:`classification` ``own`` or, if ``None``, its confidence."""
+    """Return a sentence on how the source classifies its own map, by what it predicts (``own``) or, if ``None``, its confidence."""
     confidence = _spelled(one.p_class)
     if one.concept.unit:
         below = "all" if one.p_class == 1 else percent(one.p_class)
