@@ -126,7 +126,7 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
 
 
 def _distinct_names(names: list[str], *fact_lists: list[str]) -> list[str]:
-    """Return ``names``, with texts appended that tell equal ones apart, from the first of ``fact_lists`` (a text per name) that do."""
+    """Return ``names``, with texts of ``fact_lists`` (one per name) appended, list by list, where they tell equal names apart."""
     for facts in fact_lists:
         groups: dict[str, set[str]] = defaultdict(set)
         for name, fact in zip(names, facts, strict=True):

@@ -62,7 +62,7 @@ def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
 
 
 def holder(folder: Path) -> dict[str, Any]:
-    """Return the note of who holds a run: ``token``, ``pid``, ``host``, ``command`` and ``since``; empty if nobody does."""
+    """Return the note of who holds a run: ``token``, ``pid``, ``host``, ``command`` and ``since``; stale after a kill, or empty."""
     try:
         note = read_json(folder / NOTE)
     except RunError:

@@ -21,6 +21,7 @@ MAP = {
     "right?": bool,
 }
 CLASSIFIER = {"name": str, "sha256": str, "classes": int, "maps": [MAP]}
+# "readings" and "readers" are older words, which stay so that old run directories still open.
 PREDICTIONS = Document("readings.json", "predictions", {"readers": [CLASSIFIER]}, "Delete it and score again.")
 Place = tuple[int, int]  # class and seed
 
