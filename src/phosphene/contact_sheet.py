@@ -14,7 +14,11 @@ PAPER, INK = (255, 255, 255), (30, 30, 34)
 
 
 def refuse_empty(columns: "int | None", size: "int | None") -> None:
-    """Raise ConceptError if a sheet of ``columns`` images per row, each ``size`` pixels wide, shows nothing; ``None`` is a default."""
+    """Raise ConceptError if a sheet of ``columns`` images per row, each ``size`` pixels wide, shows nothing; ``None`` is a default.
+
+    Raises:
+        ConceptError: a number is below 1.
+    """
     if any(one is not None and one < 1 for one in (columns, size)):
         raise ConceptError(f"a grid of columns={columns} and size={size} is empty: give 1 or more of each.")
 

@@ -16,7 +16,10 @@ def percent(share: float) -> str:
 
 
 def targeting_text(rate: "float | None") -> str:
-    """Return a targeting rate as text, ``42 %``; ``none to move`` for ``None``: all samples are classified as the class anyway."""
+    """Return a targeting rate as text, ``42 %``; ``none to move`` for ``None``.
+
+    It is ``None`` where all samples are classified as the class anyway.
+    """
     return "none to move" if rate is None else percent(rate)
 
 

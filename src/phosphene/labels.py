@@ -134,7 +134,10 @@ class Labels(Sequence[str]):
         return short if self.called(short) == [index] and not short.isdecimal() else unambiguous_name(index, short)
 
     def has(self, concept: str) -> bool:
-        """Return whether text is a whole number (in range or not) or the name of a class or group, and so no expression."""
+        """Return whether text is a whole number (in range or not) or the name of a class or group.
+
+        Such text is no expression.
+        """
         return bool(INDEX.fullmatch(concept.strip()) or self._indices_of(concept) or self._group(concept))
 
     def _group(self, name: str) -> tuple[int, ...]:
@@ -199,7 +202,10 @@ class Labels(Sequence[str]):
         return sorted({index for key in _synonyms(label) for index in self._indices.get(key, [])})
 
     def closest(self, label: str) -> list[int]:
-        """Return the indices of the classes with the label ``label``, or else with its first synonym, or else with any of its synonyms."""
+        """Return the indices of the classes closest to ``label``: with the same label, first synonym, or any synonym.
+
+        Only those of the first kind that exists are returned.
+        """
         synonyms, sharing = _synonyms(label), self.sharing(label)
         exact = [index for index in sharing if self._synonyms[index] == synonyms]
         return exact or [index for index in sharing if self._synonyms[index][0] == synonyms[0]] or sharing
@@ -267,11 +273,17 @@ def _synonyms(label: str) -> tuple[str, ...]:
 
 
 def comparable(text: str) -> str:
-    """Return text in the form in which labels are compared: in lower case, with single spaces and composed accents."""
+    """Return text in the form in which labels are compared.
+
+    That is in lower case, with single spaces, none at the ends, and composed accents.
+    """
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def unambiguous_name(index: int, label: str) -> str:
-    """Return a class's first synonym and its index, ``crane (134)``, or ``(134)`` if the label is no name; ``-c`` takes both."""
+    """Return a class's first synonym and its index, ``crane (134)``, which ``-c`` takes.
+
+    It is ``(134)`` if the label is no name.
+    """
     short = first_synonym(label)
     return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else f"({index})"

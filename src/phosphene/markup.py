@@ -9,7 +9,11 @@ from phosphene.errors import printable
 
 
 def environment(*packages: str) -> Environment:
-    """Return the Jinja environment for the templates of some packages; one hides those of the same name in packages after it."""
+    """Return the Jinja environment for the templates of some packages.
+
+    Values are escaped, and a missing variable is an error. A template of a package hides those of the same name of the
+    packages after it.
+    """
     return Environment(
         loader=ChoiceLoader([PackageLoader(package) for package in packages]),
         autoescape=select_autoescape(default=True),

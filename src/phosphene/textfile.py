@@ -52,18 +52,25 @@ def is_dir(path: "str | Path") -> bool:
 
 
 def is_utf8(text: str) -> bool:
-    """Return whether text can be written to a file: a path that is not UTF-8 cannot, nor half a character (a lone surrogate)."""
+    """Return whether text can be written to a file.
+
+    A path that is not UTF-8 cannot, nor can half a character (a lone surrogate).
+    """
     return not any("\ud800" <= one <= "\udfff" for one in text)
 
 
 def read_toml(path: Path, what: str, kind: type[PhospheneError], fix: str) -> dict[str, Any]:
-    """Return the content of a TOML file; an error of type ``kind`` if it does not exist, cannot be read, or is not TOML.
+    """Read a TOML file and return its content as a dictionary.
 
     Args:
         path: The file.
         what: Name of this kind of file, for messages.
         kind: Type of the error.
         fix: What to do if neither it nor any other TOML file is there.
+
+    Raises:
+        PhospheneError: of type ``kind``: the file does not exist, cannot be read as :func:`read_text` says, or is not
+            TOML.
     """
     with one_line(kind, f"{what} {path} cannot be read"):
         if not exists(path):
@@ -72,7 +79,13 @@ def read_toml(path: Path, what: str, kind: type[PhospheneError], fix: str) -> di
 
 
 def refuse_no_model(path: Path, kind: type[PhospheneError]) -> None:
-    """Raise a ``kind`` error if by its size and first bytes a file is what a failed download leaves, and no model."""
+    """Raise a ``kind`` error if by its size and first bytes a file holds no model.
+
+    It may be what a download leaves behind.
+
+    Raises:
+        PhospheneError: of type ``kind``: it is empty, a web page, a pointer of Git LFS, compressed, or cut off.
+    """
     with path.open("rb") as file:
         head = file.read(200)
     again = "download the file itself"
@@ -88,7 +101,15 @@ def refuse_no_model(path: Path, kind: type[PhospheneError]) -> None:
 
 
 def missing(what: str, path: Path, fix: str) -> str:
-    """Return the message that ``path``, a ``what``, does not exist; it ends with files of the same suffix beside it, or else ``fix``."""
+    """Return the message that ``path`` does not exist; it names files of the same suffix in the folder.
+
+    Without any, it ends with ``fix``.
+
+    Args:
+        what: Name of this kind of file.
+        path: The file; files with the same suffix are of its kind.
+        fix: A sentence that says what to do.
+    """
     others = nearby(path, lambda one: one.suffix == path.suffix and one.is_file())
     return f"{what} {path} does not exist. {f'The same folder holds {others}.' if others else fix}"
 

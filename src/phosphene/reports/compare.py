@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def write_comparison(comparison: "Comparison", path: Path) -> None:
-    """Write a comparison of two runs, with the images of its maps, as one self-contained HTML file; RunError if that fails."""
+    """Write a comparison of two runs, with the images of its maps, as one self-contained HTML file.
+
+    Raises:
+        RunError: it cannot be written.
+    """
 
     def image_url(_: int, concept_map: "ConceptMap") -> str:  # the run's place, 0 or 1, is for the gallery
         return data_url(concept_map.image, quality=88)

@@ -24,7 +24,21 @@ SHEET_SIDES = ((1, 320), (6, 200), (20, 160), (60, 112), (120, 84))
 def write_film(
     run: RunDirectory, out: "str | Path | None" = None, concepts: Sequence[str] = (), *, fps: float = FPS
 ) -> Path:
-    """Write the recorded frames of a run's maps, side by side, as :func:`phosphene.film` says; return the path of the file."""
+    """Write the recorded frames of a run's maps, side by side, as an animated file.
+
+    Args:
+        run: A run that was mapped with ``--frames``.
+        out: A ``.webp`` or ``.gif`` file; by default ``film.webp`` in the run.
+        concepts: Indices, labels or synonyms; none for all maps of the run.
+        fps: Frames per second; the last frame is held for 1.5 s.
+
+    Returns:
+        Where it was written.
+
+    Raises:
+        RunError: the run has no frames, or the file cannot be written, has another suffix, or is a run's own.
+        ConceptError: the run has no map of a concept, or too many maps for one sheet.
+    """
     path = run.path / "film.webp" if out is None else Path(out)
     if path.suffix.lower() not in FORMATS:
         raise RunError(f"{path} must end in {' or '.join(FORMATS)}.")
@@ -50,14 +64,21 @@ def write_film(
 
 
 def _chosen_maps(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
-    """Return a run's finished maps of ``concepts``, by default of all; ConceptError if the run has none of one."""
+    """Return a run's finished maps of ``concepts``, by default of all.
+
+    Raises:
+        ConceptError: run.json does not list a concept.
+    """
     run_concepts = run.concepts()
     indices = {find_among(concept, run_concepts, str(run.path)) for concept in concepts}
     return [one for one in run.maps() if not indices or one.index in indices]
 
 
 def _sheets(films: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> list[Image.Image]:
-    """Return the frames of a film, each a contact sheet of all maps, as many as the longest of ``films``; shorter ones are slowed down."""
+    """Return the frames of a film, each a contact sheet of all maps.
+
+    There are as many as the longest of ``films`` has; shorter ones are slowed down to it.
+    """
     frame_count = max(map(len, films))
     side = next(side for max_maps, side in SHEET_SIDES if len(films) <= max_maps)
     # Square or a little wider, with the fewest empty cells.

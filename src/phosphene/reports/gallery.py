@@ -133,7 +133,13 @@ def notes_glance(facts: dict[str, Any]) -> list[dict[str, str]]:
 def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "") -> list[dict[str, str]]:
     """Return lines (``mark``, ``text``) for the report's top: how many maps the source recognises, what share of samples a map moves.
 
-    ``name`` is what the source is called; by default its name in ``facts``, the content of ``run.json``.
+    A targeting rate is the share of held-out samples, not already classified as the class, that subtracting the
+    map moves to it.
+
+    Args:
+        facts: Content of ``run.json``.
+        cards: The finished maps.
+        name: What the source is called; by default its name in ``facts``.
     """
     units = [card for card in cards if is_unit(card["map"]["index"])]
     lines = _unit_glance(units) if units else []

@@ -87,7 +87,10 @@ def write_report(
 
 
 def environment(*packages: str) -> Environment:
-    """Return the Jinja environment of the report's templates; one of ``packages`` hides the report's of the same name."""
+    """Return the Jinja environment of the report's templates.
+
+    A template of ``packages`` hides the report's of the same name.
+    """
     templates = markup.environment(*packages, "phosphene.reports")
     templates.filters |= {
         "heat": heat,

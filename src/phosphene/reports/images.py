@@ -78,7 +78,10 @@ def brightness_image(nu: Tensor) -> Image.Image:
 
 
 def weight_image(xi: Tensor) -> Image.Image:
-    """Return an image of Xi, (1, h, w) in [0, 1], which says where the network responds to a map: yellow is 1, dark blue is 0."""
+    """Return an image of Xi, (1, h, w) in [0, 1]: yellow is 1, dark blue is 0.
+
+    Xi says where the network responds to a map.
+    """
     return _colour(xi.float().cpu()[0].clamp(0, 1).numpy(), SEQUENTIAL)
 
 
@@ -94,7 +97,13 @@ def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Im
 def natural_images(
     reference: "str | Path | SamplePool | InMemory", facts: dict[str, Any]
 ) -> tuple[str, dict[int, str]]:
-    """Return the spec of samples with labels, and the data URL of the first one of each of a run's classes, by index.
+    """Return the spec of samples, and the data URL of the first labelled one of each of a run's classes, by class index.
+
+    Classes without an image among the samples are left out.
+
+    Args:
+        reference: Samples with labels: a folder or a parquet file, say, or a data set in memory.
+        facts: The run's run.json.
 
     Raises:
         SamplesError: the images cannot be read, or none of them shows one of the classes.

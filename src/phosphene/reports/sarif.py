@@ -85,7 +85,10 @@ def sarif(scan: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
 
 
 def _alerts(scan: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield the level, text and properties of each alert: of each suspect, of a working all-to-all window, of an inconclusive scan."""
+    """Yield the level, text and properties of each alert.
+
+    A backdoored network has one for each suspect and for a working all-to-all window, an inconclusive scan has one.
+    """
     name = scan["model"]["name"]
     if scan["verdict"] == INCONCLUSIVE:
         yield "warning", f"{name}: {TITLES[INCONCLUSIVE]} {' '.join(scan['reasons'])}", {}
@@ -109,7 +112,10 @@ def _alerts(scan: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
 
 
 def place_of(spec: str, run: RunDirectory) -> "str | None":
-    """Return the relative URI of the file that alerts point at, of ``spec`` or else ``scan.json``; ``None`` unless it is below here."""
+    """Return the relative URI of the file that alerts point at, or ``None``.
+
+    That is the file in a model's ``spec``, or else the run's ``scan.json``, if it is below the working directory.
+    """
     working_directory = Path.cwd().resolve()
     model = split_spec(spec)[0]
     for candidate in (model, model.rpartition(":")[0], str(run.path / NAME)):

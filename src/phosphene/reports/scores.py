@@ -18,7 +18,11 @@ MIN_GOOD_TOP1 = 0.5
 
 
 def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what the template shows of a run's scores; ``None`` if its maps were not scored; RunError if scores.json is damaged."""
+    """Return the template's facts on a run's scores; ``None`` if its maps were not scored.
+
+    Raises:
+        RunError: scores.json is damaged.
+    """
     scorecards = read_scorecards(run)
     if not scorecards:
         return None
@@ -47,7 +51,11 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
 
 
 def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
-    """Return each row of ``scores.json`` for the run's current maps, with its Score; RunError if the file is damaged."""
+    """Return each row of ``scores.json`` for the run's current maps, with the Score made from it.
+
+    Raises:
+        RunError: scores.json is damaged.
+    """
     try:
         return [(row, Score.from_dict(row)) for row in read_scores(run)]
     except (KeyError, TypeError, ValueError) as error:
@@ -59,7 +67,11 @@ def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
 def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
     """Return the line for the top of the report on a target: its ``text``, and ``mark`` (good, unsure or empty).
 
-    ``overlap`` says why M_score means nothing for these concepts; ``None`` if it does.
+    It gives the share of maps that the target classifies as their class.
+
+    Args:
+        score: The score on the target.
+        overlap: Why M_score means nothing for these concepts; ``None`` if it does.
     """
     low, high = (100 * end for end in score.top1_all_interval)
     # Half of contrasts are right by chance.

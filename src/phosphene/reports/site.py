@@ -37,9 +37,18 @@ POLICY = (
 def write_site(
     runs: Sequence[RunDirectory], out: Path, *, on_progress: "Callable[[int, int], None] | None" = None
 ) -> Path:
-    """Write runs as a static web site, as :func:`phosphene.site` says; return the path of its first page.
+    """Write runs as a static web site.
 
-    ``on_progress`` is called with the number of written maps and that of all.
+    Args:
+        runs: At least one run, each with finished maps.
+        out: Folder of the site: a new one, an empty one, or an earlier site, which is replaced.
+        on_progress: Called with the number of written maps and that of all.
+
+    Returns:
+        Path of its first page.
+
+    Raises:
+        RunError: a run has no maps, is damaged or is given twice, or the folder holds something else.
     """
     if not runs:
         raise RunError("a site needs at least one run.")
@@ -65,7 +74,10 @@ def write_site(
 
 
 def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) -> None:
-    """Write the site's pages (the first one, one per model and one per class), style sheets and script into ``folder``."""
+    """Write the site's pages, style sheets and script into ``folder``.
+
+    There are a first page, one per model, and one per class.
+    """
     models: dict[str, list[SiteRun]] = defaultdict(list)  # by the name of the model's page
     for run in runs:
         models[run.model].append(run)
@@ -109,7 +121,10 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
 
 
 def _scan_of_network(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return the scan section of a run's report without scans of other networks; ``None`` if its own network was not scanned."""
+    """Return the scan section of a run's report, without scans of other networks.
+
+    It is ``None`` if the network of the run's maps was not scanned.
+    """
     section = scan_section(run, facts)
     return section | {"others": [], "below": False} if section and section["own"] else None
 
@@ -119,7 +134,10 @@ SECTIONS = {"scan": _scan_of_network, "scores": score_section, "checks": check_s
 
 
 def _report_parts(runs: Sequence[SiteRun]) -> list[dict[str, Any]]:
-    """Return what a model's page shows of each run: sections of its report by name, number of maps, and lines at its top."""
+    """Return what a model's page shows of each run.
+
+    That is ``run``, ``parts`` (sections of its report by name), ``maps`` (their number), and ``glance`` (lines).
+    """
     run_parts = []
     for run in runs:
         parts = {name: part for name, section in SECTIONS.items() if (part := section(run.run, run.facts))}

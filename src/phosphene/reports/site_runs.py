@@ -126,7 +126,11 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
 
 
 def _distinct_names(names: list[str], *fact_lists: list[str]) -> list[str]:
-    """Return ``names``, with texts of ``fact_lists`` (one per name) appended, list by list, where they tell equal names apart."""
+    """Return ``names``, with texts appended that tell equal ones apart.
+
+    Texts are taken from ``fact_lists``, list by list, where those of equal names differ. Each list holds one text per
+    name. Names whose texts are equal in all lists stay equal.
+    """
     for facts in fact_lists:
         groups: dict[str, set[str]] = defaultdict(set)
         for name, fact in zip(names, facts, strict=True):
@@ -163,7 +167,10 @@ def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
 
 
 def _matching_classes(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
-    """Return index in ``a`` -> index in ``b`` of classes that share a synonym, or if one matches several, of equal index and label."""
+    """Return index in ``a`` -> index in ``b`` of classes that share a synonym; both arguments are index -> label.
+
+    If a class matches several, only classes that are equal in index and label are paired.
+    """
     try:
         return in_common(a, b)
     except ConceptError:
@@ -171,7 +178,10 @@ def _matching_classes(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
 
 
 def image_name(page: str, place: int) -> str:
-    """Return the file name of map number ``place``, from 0, of a class in a run: ``page.webp``, then ``page.2.webp``."""
+    """Return the file name of map number ``place``, from 0, of a class in a run.
+
+    The first is ``page.webp``, the next ``page.2.webp``.
+    """
     return f"{page}.webp" if place == 0 else f"{page}.{place + 1}.webp"
 
 

@@ -70,10 +70,14 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
-    """Return the value in a JSON file.
+    """Return the value in the JSON file ``path``; RunError if it is missing, or damaged: then the message ends with the text ``fix``.
+
+    Args:
+        path: The file.
+        fix: Sentence that says what to do when it is damaged.
 
     Raises:
-        RunError: it is missing, or unreadable or not JSON: then the message ends with ``fix``, which says what to do.
+        RunError: the file is missing, unreadable or not JSON.
     """
     try:
         return json.loads(read_text(path, MOST_JSON_BYTES))

@@ -23,25 +23,41 @@ FOLDER = ".checkpoints"
 
 
 class Checkpoint(NamedTuple):
-    """Content of a checkpoint file."""
+    """Content of a checkpoint file: a group's jobs, and the tensors from which their maps go on.
+
+    Attributes:
+        jobs: The maps, in the order of the state's rows.
+        state: Tensors of the unfinished optimization.
+    """
 
     jobs: tuple[Job, ...]  # in the order of the state's rows
     state: dict[str, Tensor]  # of the unfinished optimization
 
 
 class Checkpoints:
-    """The checkpoints of the run directory ``path``."""
+    """Writes, finds and deletes the checkpoints of one run, which are files in ``RUN/.checkpoints``.
+
+    Args:
+        path: The run directory.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path / FOLDER
 
     def save(self, jobs: Sequence[Job], state: dict[str, Tensor]) -> None:
-        """Write the ``state`` of a group's maps to its checkpoint file, in place of an earlier one; RunError if that fails."""
+        """Write the ``state`` of a group's maps to its checkpoint file, in place of an earlier one.
+
+        Raises:
+            RunError: it cannot be written.
+        """
         data = save_tensors({**state, "jobs": torch.tensor([[job.index, job.seed] for job in jobs])})
         write_bytes(self._file(jobs[0]), _hash(data) + data)
 
     def find(self, jobs: Collection[Job]) -> "Checkpoint | None":
-        """Return the first checkpoint whose maps are all among ``jobs``, from which its jobs are taken; ``None`` if there is none."""
+        """Return the first checkpoint whose maps are all among ``jobs``; ``None`` if there is none.
+
+        Its jobs are taken from ``jobs``.
+        """
         for job in jobs:
             checkpoint = self._read(self._file(job))
             if checkpoint is not None and set(checkpoint.jobs) <= set(jobs):
@@ -50,7 +66,10 @@ class Checkpoints:
         return None
 
     def drop(self, jobs: Sequence[Job]) -> None:
-        """Delete the checkpoint of the group whose first map is the first of ``jobs``, if there is one and it can be deleted."""
+        """Delete the checkpoint of the group whose first map is the first of ``jobs``.
+
+        It is no error if it is missing or cannot be deleted.
+        """
         with contextlib.suppress(OSError):
             self._file(jobs[0]).unlink(missing_ok=True)
 

@@ -26,13 +26,22 @@ CHECKS = Document(NAME, "checks", {"checks": {"*": ENTRY}}, "Delete it and check
 
 
 def read_checks(run: "RunDirectory") -> dict[str, dict[str, Any]]:
-    """Return the entries of ``checks.json`` by the check's name: none if the run's maps have changed since; RunError if it is damaged."""
+    """Return the entries of ``checks.json`` by the check's name; empty if there is no file, or the run's maps have changed since.
+
+    Raises:
+        RunError: the file is damaged, or of another version.
+    """
     data = CHECKS.read(run.path)
     return data["checks"] if data and data.get("maps_sha256") == run.maps_sha256() else {}
 
 
 def write_check(run: "RunDirectory", entry: dict[str, Any], sha256: str) -> None:
-    """Put an entry, with what ``ENTRY`` names, into ``checks.json``, and drop outdated ones; ``sha256`` is of the maps that were checked.
+    """Put an entry into ``checks.json`` under its ``name``, drop outdated ones; RunError if the maps' hash is no longer ``sha256``.
+
+    Args:
+        run: The run whose maps were checked.
+        entry: With what ``ENTRY`` names.
+        sha256: Hash over the maps that were checked.
 
     Raises:
         RunError: the maps have changed since, or the file is damaged or cannot be written.

@@ -121,21 +121,37 @@ class RunDirectory:
         return self.path / "maps" / f"{slug(label)}-{job.index}" / f"seed-{job.seed}"
 
     def finished_folders(self) -> dict[tuple[int, int], Path]:
-        """Return the folder of each finished map (with a map.json) by (class index, seed), in run.json's order."""
+        """Return the folder of each finished map (with a map.json) by (class index, seed), in run.json's order.
+
+        Raises:
+            RunError: this is not a run directory, or its run.json is damaged.
+        """
         jobs = [(Job(row["index"], row["seed"]), row["label"]) for row in self.facts()["jobs"]]
         folders = {(job.index, job.seed): self.folder(job, label) for job, label in jobs}
         return {place: folder for place, folder in folders.items() if (folder / "map.json").exists()}
 
     def concepts(self) -> list[Concept]:
-        """Return the Concept of each job in run.json, in order, so once per seed."""
+        """Return the Concept of each job in run.json, in order, so once per seed.
+
+        Raises:
+            RunError: this is not a run directory, or its run.json is damaged.
+        """
         return [Concept.of_facts(row) for row in self.facts()["jobs"]]
 
     def map_hashes(self) -> dict[tuple[int, int], str]:
-        """Return the hash of each finished map's tensors by (class index, seed), in run.json's order; RunError if a map is damaged."""
+        """Return the hash of each finished map's tensors, by (class index, seed), in the order of run.json.
+
+        Raises:
+            RunError: this is not a run directory, or a map's map.json is damaged.
+        """
         return {place: read_map_json(folder)["map_sha256"] for place, folder in self.finished_folders().items()}
 
     def maps_sha256(self) -> str:
-        """Return a hash that changes if any finished map is added, removed or changed; RunError if a map.json is damaged."""
+        """Return a hash that changes if any finished map is added, removed or changed.
+
+        Raises:
+            RunError: this is not a run directory, or a map's map.json is damaged.
+        """
         lines = [f"{index} {seed} {sha256}\n" for (index, seed), sha256 in self.map_hashes().items()]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -150,7 +166,11 @@ class RunDirectory:
         return seeds
 
     def require_finished(self) -> None:
-        """Raise RunError if the run has no maps, or some that are not finished."""
+        """Raise RunError if the run has no maps, or maps that are not finished.
+
+        Raises:
+            RunError: it has no jobs, or unfinished ones; the message counts them.
+        """
         jobs = len(self.facts()["jobs"])
         unfinished_count = jobs - len(self.finished_folders())
         if not jobs:
@@ -162,7 +182,11 @@ class RunDirectory:
             )
 
     def require_writable(self) -> None:
-        """Raise RunError if no file can be written into the run, before work whose results belong there."""
+        """Raise RunError if no file can be written into the run, before work whose results belong there.
+
+        Raises:
+            RunError: it cannot be written.
+        """
         try:
             with tempfile.TemporaryFile(dir=self.path):
                 pass
@@ -202,7 +226,11 @@ class RunDirectory:
         found.stored_in(self.path, sha256)
 
     def read(self, folder: Path) -> ConceptMap:
-        """Return the map whose files are in ``folder``; RunError if it is missing, unfinished or damaged."""
+        """Return the map whose files are in ``folder``.
+
+        Raises:
+            RunError: it is missing, unfinished or damaged.
+        """
         facts = read_map_json(folder)
         try:
             data = (folder / "map.safetensors").read_bytes()

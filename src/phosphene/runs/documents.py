@@ -35,7 +35,11 @@ class Document:
     contradiction: Callable[[dict[str, Any]], str] = lambda _: ""
 
     def read(self, run: Path) -> "dict[str, Any] | None":
-        """Return the content of the file in folder ``run``; ``None`` if there is none; RunError if it is damaged or of another version."""
+        """Return the content of file ``self.name`` in folder ``run``, a dictionary, or ``None`` if there is no file; RunError if damaged.
+
+        Raises:
+            RunError: it is damaged, or of another version.
+        """
         path = run / self.name
         if not exists(path):
             return None
@@ -50,7 +54,11 @@ class Document:
         return data  # type: ignore[no-any-return]
 
     def write(self, run: Path, entries: Mapping[str, Any]) -> None:
-        """Write ``entries``, with schema and library versions, as the file into folder ``run``; RunError if that fails."""
+        """Write ``entries``, with schema and library versions, as the file ``self.name`` (such as ``scores.json``) into directory ``run``.
+
+        Raises:
+            RunError: it cannot be written.
+        """
         write_json(run / self.name, {"schema": self.schema, "versions": versions(), **entries})
 
 

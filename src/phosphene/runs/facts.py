@@ -103,7 +103,11 @@ def computes_otherwise(model: Mapping[str, Any], noise_logits: Sequence[float]) 
 
 
 def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raise RunError if the run at ``path`` has another model, recipe or samples in its run.json (``old``) than is asked for (``new``)."""
+    """Raise RunError if two facts of the run at ``path``, ``old`` ones in its run.json and ``new`` ones, differ in what makes its maps.
+
+    Raises:
+        RunError: model, recipe or samples are others.
+    """
     if old["model"]["sha256"] == new["model"]["sha256"] and computes_otherwise(
         old["model"], new["model"]["noise_logits"]
     ):
@@ -176,7 +180,11 @@ def directory_name(*names: str) -> str:
 
 
 def refuse_own_file(path: Path) -> None:
-    """Raise RunError if ``path`` is that of a file or folder that belongs to a run directory, written already or not."""
+    """Raise RunError if ``path`` is that of a file or folder that belongs to a run directory, written already or not.
+
+    Raises:
+        RunError: it is, or it is no path.
+    """
     with writing(path):
         place = path.resolve()
         run = next((one for one in place.parents if (one / "run.json").is_file()), None)

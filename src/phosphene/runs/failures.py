@@ -32,7 +32,11 @@ def failure_line(row: Mapping[str, Any]) -> str:
 
 
 def note_command_failure(run: RunDirectory, error: str) -> None:
-    """Write a command's error message into ``failures.json``, unless it lists failed maps; RunError if that fails."""
+    """Write a command's error message into ``failures.json``, unless it lists failed maps.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     with hold(run.path):
         if not read_failures(run):
             FAILURES.write(run.path, {"failures": [], "command": error})
@@ -46,7 +50,9 @@ def _read(run: RunDirectory) -> dict[str, Any]:
 
 
 def note_failures(run: RunDirectory, rows: Iterable[dict[str, Any]] = ()) -> None:
-    """Add rows to ``failures.json``, and drop those of finished maps and a command's error; delete it if no row is left.
+    """Add rows to ``failures.json``, and drop those of finished maps and a command's error.
+
+    The run is locked meanwhile. The file is deleted if no row is left.
 
     Raises:
         RunError: it cannot be written.

@@ -57,7 +57,11 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
 
 
 def _refuse_other_content(folder: Path, content: Collection[str], called: str) -> None:
-    """Raise RunError unless ``folder`` is missing, empty, or holds just what is in ``content``; ``called`` is for the message."""
+    """Raise RunError unless ``folder`` is missing, empty, or holds all names in ``content`` and no others; ``called`` is for the message.
+
+    Raises:
+        RunError: it is a file, or a folder with other content.
+    """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file, not a folder: choose another folder.")
     names = {one.name for one in folder.iterdir()} if folder.exists() else set()

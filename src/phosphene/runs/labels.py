@@ -10,7 +10,13 @@ from phosphene.labels import Labels
 
 
 def refuse_other_labels(path: Path, rows: Iterable[Mapping[str, Any]], labels: Labels) -> None:
-    """Raise RunError, which names the first, if rows of the ``run.json`` or ``scan.json`` in ``path`` have other labels or groups."""
+    """Raise RunError if a row of a run has other labels or groups than ``labels``.
+
+    Rows are those of the ``run.json`` or ``scan.json`` in ``path``.
+
+    Raises:
+        RunError: the labels have been changed since; the message names the first of them.
+    """
     label_of = dict(enumerate(labels))
     for row in {(one["index"], one["label"]): one for one in rows}.values():  # once for all seeds
         was = Concept.of_facts(row)

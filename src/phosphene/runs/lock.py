@@ -62,7 +62,10 @@ def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
 
 
 def holder(folder: Path) -> dict[str, Any]:
-    """Return the note of who holds a run: ``token``, ``pid``, ``host``, ``command`` and ``since``; stale after a kill, or empty."""
+    """Return the note of who holds a run, stale after a kill; an empty dictionary if there is none.
+
+    It has ``token``, ``pid``, ``host``, ``command`` and ``since``.
+    """
     try:
         note = read_json(folder / NOTE)
     except RunError:

@@ -34,7 +34,11 @@ MAP = Document("map.json", "map", NEEDED, "Run the map again.", schema=None)
 
 
 def read_map_json(folder: Path) -> dict[str, Any]:
-    """Return the content of map.json in a map's ``folder``; RunError if it is missing or damaged."""
+    """Return the content of map.json in a map's ``folder``, figures and hash without the tensors; RunError if it is missing or damaged.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
     data = MAP.read(folder)
     if data is None:
         raise RunError(f"{folder} holds no finished map (it has no map.json). {MAP.fix}")

@@ -46,7 +46,13 @@ class ClassifierPredictions:
 
 
 def read_predictions(run: RunDirectory) -> list[ClassifierPredictions]:
-    """Return a ClassifierPredictions per classifier, for maps that have not changed since; RunError if ``readings.json`` is damaged."""
+    """Return a ClassifierPredictions per classifier in ``readings.json``, for maps that have not changed since; RunError if damaged.
+
+    The file is ``readings.json``, its older name, so that old run directories still open.
+
+    Raises:
+        RunError: the file is damaged, or of another version.
+    """
     data = PREDICTIONS.read(run.path)
     if data is None:
         return []

@@ -18,7 +18,13 @@ SCORES = Document(NAME, "scores", {"rows": [ROW]}, "Delete it and score again.")
 
 
 def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
-    """Return the rows of ``scores.json`` for the run's current maps, one per target; RunError if it is damaged."""
+    """Return the rows of ``scores.json`` for the run's current maps, one per target.
+
+    There are none if there is no file.
+
+    Raises:
+        RunError: the file is damaged, or of another version.
+    """
     data = SCORES.read(run.path)
     if data is None:
         return []
@@ -28,7 +34,11 @@ def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
 
 
 def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows (``ROW``), one per target, into ``scores.json``, and drop those of changed maps.
+    """Put rows, one per target, into ``scores.json``, and drop those of changed maps.
+
+    Args:
+        run: The run whose maps were scored.
+        rows: With ``target``, ``target_sha256`` and ``maps_sha256``.
 
     Raises:
         RunError: the maps have changed since they were scored, or the file is damaged or cannot be written.

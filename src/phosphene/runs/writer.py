@@ -11,7 +11,9 @@ Result = TypeVar("Result")
 
 
 class WriterThread(Generic[Result]):
-    """One thread that makes queued calls in order, and none after a call that failed; :meth:`results` has their results or the error.
+    """One thread that makes queued calls in order, and none after a call that failed.
+
+    Their results, or the error, come from :meth:`results`.
 
     Args:
         most_waiting: Calls that may be unfinished when :meth:`submit` returns; with 0 it waits for its own.
@@ -31,7 +33,9 @@ class WriterThread(Generic[Result]):
             wait(pending[:1])
 
     def results(self, *, flush: bool = False) -> Iterator[Result]:
-        """Yield the results of finished calls, with ``flush`` of all, in order, leaving out ``None``; raise a call's error.
+        """Yield the results of finished calls in order, leaving out ``None``; raise a call's error.
+
+        With ``flush`` it waits for all calls.
 
         Raises:
             PhospheneError: a call has failed; a RunError unless the call itself raised another kind.
@@ -42,11 +46,17 @@ class WriterThread(Generic[Result]):
                 yield result
 
     def close(self) -> None:
-        """Wait until all queued calls are made, and end the thread; results and errors that were not taken are dropped."""
+        """Wait until all queued calls are made, and end the thread.
+
+        Results and errors that :meth:`results` has not taken are dropped.
+        """
         self.thread.shutdown()
 
     def _call(self, function: Callable[..., "Result | None"], *arguments: Any) -> "Result | None":
-        """Make a queued call, unless one has failed before, and return its result; any error becomes a PhospheneError."""
+        """Make a queued call and return its result; any error becomes a PhospheneError.
+
+        If an earlier call failed, do nothing and return ``None``.
+        """
         if self.failed:
             return None
         try:

@@ -18,7 +18,9 @@ ARCHIVE_SUFFIXES = (".npz", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")  #
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return at most 2,048 images below a folder, uint8 (n, c, h, w) fitted to ``shape``, and the names of skipped files.
+    """Return at most 2,048 images below a folder, uint8 (n, c, h, w) fitted to ``shape``, and skipped files.
+
+    The latter are their names.
 
     Raises:
         SamplesError: the folder cannot be listed, holds no image files, or none that can be decoded.
@@ -42,7 +44,9 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def image_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the sorted paths of all image files below a folder, and the names of what is skipped, such as run directories.
+    """Return the sorted paths of all image files below a folder, and the names of what is skipped.
+
+    Run directories are skipped. Links to folders are followed.
 
     Raises:
         SamplesError: the folder itself cannot be listed, or holds no image files.

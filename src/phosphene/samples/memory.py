@@ -63,7 +63,10 @@ def _image(image: Any, shape: tuple[int, int, int], called: str) -> np.ndarray:
 
 
 def _fitted(values: "Tensor | np.ndarray", shape: tuple[int, int, int], called: str, *, one: bool) -> Tensor:
-    """Return a tensor or an array of images, or of ``one``, as uint8 (n, c, h, w) fitted to ``shape``; SamplesError if it holds none."""
+    """Return a tensor or an array of images, or of ``one``, as uint8 (n, c, h, w) fitted to ``shape``.
+
+    SamplesError, about ``called``, if it holds none.
+    """
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         values = (values.float() if values.is_floating_point() else values).numpy()

@@ -58,7 +58,9 @@ class ImageTable:
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return up to 2,048 images of a parquet file or dataset, uint8 (n, c, h, w) fitted to ``shape``, and names of bad rows.
+    """Return up to 2,048 images of a parquet file or dataset, uint8 (n, c, h, w), and names of bad rows.
+
+    The images are fitted to ``shape``.
 
     Raises:
         ExtraError: pyarrow is not installed.
@@ -73,13 +75,20 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def is_dataset(path: Path) -> bool:
-    """Return whether a folder is a dataset of Hugging Face: saved by save_to_disk, or with tables in it or in its ``data``."""
+    """Return whether a folder is a dataset of Hugging Face: saved by save_to_disk, or with tables in it.
+
+    The tables are parquet or arrow files in the folder or in its ``data``.
+    """
     has_info_file = any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
     return has_info_file or any(_tables_in(path.glob("*"))) or any(_tables_in(path.glob("data/*")))
 
 
 def data_files(path: Path) -> list[Path]:
-    """Return the parquet and arrow files of a dataset in order: ``path`` itself, or those below a folder; SamplesError without any."""
+    """Return the parquet and arrow files of a dataset in order: ``path`` itself, or those below a folder.
+
+    Raises:
+        SamplesError: there are none.
+    """
     files = [path] if path.is_file() else _tables_in(here / name for here, _, names in walk(path) for name in names)
     if not files:
         raise SamplesError(f"sample folder {path} holds no files {' or '.join(SUFFIXES)}.")
@@ -94,7 +103,10 @@ def _tables_in(files: Iterable[Path]) -> list[Path]:
 
 
 def _read_columns(file: Path) -> Any:
-    """Return the image and label columns of a parquet or arrow file as a table; without an image column, others, for a message."""
+    """Return the image and label columns of a parquet or arrow file as a table.
+
+    Without an image column, the table has others, for an error message.
+    """
     if file.suffix.lower() == ".arrow":  # datasets' save_to_disk writes streams
         arrow = require("pyarrow", "parquet")
         table = arrow.ipc.open_stream(arrow.memory_map(str(file))).read_all()

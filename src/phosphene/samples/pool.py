@@ -89,9 +89,10 @@ class SamplePool:
         return moved
 
     def draw_rows(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
-        """Draw ``count`` samples per map from the map's own generator; return their positions in ``pixels``, int64 (maps, count).
+        """Draw ``count`` samples per map from the map's own generator; return their positions in ``pixels``.
 
-        Without replacement if the pool has ``count`` samples (Alg. 1, line 3: a subset of size b).
+        The positions are int64 (maps, count). Without replacement if the pool has ``count`` samples (Alg. 1, line 3: a
+        subset of size b).
         """
         total = len(self.pixels)
         rows = [

@@ -64,7 +64,9 @@ class ImageArchive:
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return at most 2,048 images of a tar file, uint8 (n, c, h, w) fitted to ``shape``, and the names of skipped files.
+    """Return at most 2,048 images of a tar file, uint8 (n, c, h, w) fitted to ``shape``, and skipped files.
+
+    The latter are their names.
 
     Raises:
         SamplesError: the file or all of its images are unreadable.

@@ -35,7 +35,10 @@ class Folder:
         self.root = root.resolve()
 
     def names(self) -> Iterator[str]:
-        """Yield the names of run directories, up to 5 folders down, without following links or looking into runs and hidden folders."""
+        """Yield the names of run directories, up to 5 folders down.
+
+        Links are not followed, and there is no search in runs and hidden folders.
+        """
         for parent, folders, files in os.walk(self.root):
             folder = Path(parent)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -45,7 +48,11 @@ class Folder:
                 folders.clear()
 
     def run(self, name: str) -> RunDirectory:
-        """Return the run directory of a name; NotHereError if there is none."""
+        """Return the run directory of a name, which is its path below the folder.
+
+        Raises:
+            NotHereError: there is none, or it lies outside the folder.
+        """
         path = self.file((self.root if name == HERE else self.root / name) / "run.json").parent
         # With "..", or a link on the way, even one that stays inside, it is another name of a listed run.
         if self.name(path) != name or not name.isprintable():
@@ -87,7 +94,12 @@ class Folder:
 
 
 def read_cached(read: Callable[[Path], Any], path: Path) -> Any:
-    """Return ``read(path)``; the result, but no error, is cached until the file's time or size changes; OSError if it is missing."""
+    """Return ``read(path)``; the result, but no error, is cached until the file's time or size changes.
+
+    Raises:
+        OSError: the file is missing.
+        NotHereError: it is not a regular file, or is larger than 100 MB.
+    """
     status = path.stat()
     return _read_version(read, path, status.st_mtime_ns, status.st_size)
 
@@ -115,7 +127,11 @@ def _run_facts(run_json: Path) -> dict[str, Any]:
 
 
 def thumbnail(path: Path) -> bytes:
-    """Return the image in a PNG or WebP file, reduced to at most 192 x 192 pixels, as a WebP file; NotHereError if it cannot be."""
+    """Return the image in a PNG or WebP file, reduced to at most 192 x 192 pixels, as a WebP file.
+
+    Raises:
+        NotHereError: it is not an image, or too large.
+    """
     try:
         with Image.open(path, formats=("PNG", "WEBP")) as image:
             reduced_image = image.convert("RGB")

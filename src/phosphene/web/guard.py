@@ -38,7 +38,11 @@ class Guard:
     send requests here, and its name may resolve to this machine (DNS rebinding). So only names of this machine are
     accepted. A POST must come from a page of this very server; that it carries the token of such a page is checked
     where the form is parsed. Starlette's TrustedHostMiddleware cannot do this: it knows no IPv6 address, and no rule
-    for a server that is reached by any of its addresses. ``host`` is what the server is bound to.
+    for a server that is reached by any of its addresses.
+
+    Args:
+        app: The application.
+        host: What the server is bound to.
     """
 
     def __init__(self, app: ASGIApp, host: str) -> None:

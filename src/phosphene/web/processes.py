@@ -25,7 +25,12 @@ EVERY_SECONDS = 1  # between two lines of progress
 
 
 class CommandProcess:
-    """A ``phosphene`` command on the run directory ``run``, started as a child process when this is created."""
+    """A ``phosphene`` command, started as a child process when this is created: its state, last lines on stderr, progress, interruption.
+
+    Args:
+        command: What to run.
+        run: Its run directory.
+    """
 
     def __init__(self, command: Command, run: Path) -> None:
         self.command, self.name, self.run = command, command.name, run
@@ -126,7 +131,11 @@ class Processes(dict[str, CommandProcess]):
         return [name for name, one in self.copy().items() if one.running]  # threads read what the event loop changes
 
     def start(self, command: Command, run: Path) -> None:
-        """Start a command on directory ``run``; FormError if one is at work there already, or too many are."""
+        """Start a command on directory ``run``, enter it here, return it; FormError if one is at work there already, or too many are.
+
+        Raises:
+            FormError: a command is at work on this run already, or too many are.
+        """
         running = self.running
         if command.name in running:
             raise FormError(f"{command.name} is in progress already: choose another name, or wait.")

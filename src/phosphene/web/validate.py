@@ -23,9 +23,11 @@ class Faults(dict[str, str]):
 
     @contextlib.contextmanager
     def beside(self, field: str) -> Iterator[None]:
-        """Store the message of an error that the ``with`` block raises under ``field``, or where its kind belongs.
+        """Store the message of an error that the ``with`` block raises under ``field``.
 
-        What belongs to ``name`` is a whole plan, in which a ConceptError is that of a unit or a direction.
+        A SamplesError goes under ``samples``. A RunError goes under ``run`` if that is ``field``, else under ``name``.
+        What belongs to ``name`` is a whole plan, in which a ConceptError is that of a unit or a direction, and goes
+        under ``concepts``.
         """
         try:
             with one_line(PhospheneError, "unexpected"):
@@ -41,7 +43,15 @@ class Faults(dict[str, str]):
 
 
 def validate(command: Command, run: Path) -> None:
-    """Try a command's fields in a process of its own, for at most a minute; FormError if one cannot be used."""
+    """Try a command's fields in a process of its own, for at most a minute.
+
+    Args:
+        command: The command.
+        run: Its run directory.
+
+    Raises:
+        FormError: a field cannot be used.
+    """
     form = json.dumps({"action": command.action, "values": command.values, "run": str(run)})
     # -P: a file in the working directory must not pass for a library.
     argv = [sys.executable, "-P", "-m", "phosphene.web.validate"]
@@ -59,7 +69,13 @@ def validate(command: Command, run: Path) -> None:
 
 
 def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
-    """Return the faults of a form's values (by field), after loading model and samples and planning the action on directory ``run``."""
+    """Return the faults of a form's values, after loading model and samples and planning the action.
+
+    Args:
+        action: ``map``, ``scan`` or ``check``.
+        values: Field -> value.
+        run: The run directory.
+    """
     # Imported here, because the server itself needs no network.
     from phosphene.arguments import seed_range, to_classifier, to_classifiers, to_concepts, to_pool  # noqa: PLC0415
     from phosphene.executors.base import MapOrigin  # noqa: PLC0415

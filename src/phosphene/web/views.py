@@ -60,7 +60,17 @@ class MapView:
 
 @dataclass(frozen=True)
 class ScanView:
-    """A scan in words for the pages."""
+    """A scan in words for the pages: the model's name, the verdict, the suspected classes in one text, and the reasons.
+
+    Attributes:
+        name: Name of the run that holds it, for the address of its report.
+        model: Name of the network.
+        mark: ``good``, ``bad`` or ``unsure``.
+        verdict: The verdict in a few words.
+        classes: The classes that are suspected, in words; empty if there are none.
+        text: The verdict in a sentence.
+        reasons: The reasons for it.
+    """
 
     name: str  # of the run that holds it, for the address of its report
     model: str
@@ -144,9 +154,15 @@ def run_views(folder: Folder, running: Collection[str] = ()) -> list[RunView]:
 
 
 def run_view(folder: Folder, name: str, running: Collection[str] = ()) -> RunView:
-    """Return a RunView of run ``name``; NotHereError if there is no such run here.
+    """Return a RunView of run ``name``: running if in ``running`` or being written, damaged if ``run.json`` is; NotHereError if no run.
 
-    It is running if it is among ``running``, the runs on which a process of this server works, or gives a sign of life.
+    Args:
+        folder: The folder of the run.
+        name: Name of the run.
+        running: Names of the runs on which a process of this server works.
+
+    Raises:
+        NotHereError: there is no such run here.
     """
     run = folder.run(name)
     try:
