@@ -7,10 +7,7 @@ TOP1_OF_SIDES = "top-1, the two sides"
 
 
 def percent(share: float) -> str:
-    """Return a share in [0, 1] as text, ``42 %``.
-
-    What would round to 0 or 100 is ``< 1 %`` or ``> 99 %``, unless it is exactly 0 or 1.
-    """
+    """Return a share in [0, 1] as text, ``42 %``; only 0 and 1 are ``0 %`` and ``100 %``."""
     if 0 < share <= 0.005:  # Python rounds half a percent to 0
         return "< 1 %"
     if 0.995 <= share < 1:

@@ -34,7 +34,6 @@ class Labels(Sequence[str]):
 
     Attributes:
         groups: Name of each group -> the indices of its classes, sorted.
-        what: What messages call one of them, and several.
 
     Raises:
         CardError: a group has a name that it cannot have, fewer than two classes, or the classes of another.
@@ -147,10 +146,7 @@ class Labels(Sequence[str]):
         return next((indices for group, indices in self.groups.items() if comparable(group) == key), ())
 
     def _indices_of_group(self, group: str, members: Sequence[str | int], groups: Iterable[str]) -> tuple[int, ...]:
-        """Return the sorted indices of the classes that a group's ``members`` name; CardError if they cannot be.
-
-        ``groups`` are the names of all groups, which cannot be members.
-        """
+        """Return the sorted indices of the classes that a group's ``members`` name; ``groups`` are the names of all groups."""
         is_name = isinstance(group, str) and is_utf8(group) and bool(comparable(group))
         if not is_name or re.search(r'[,"]|^\(?-?[0-9]+\)?$', group.strip()):
             raise CardError(f"group {group!r}: its name has to be words, without commas and quotes.")
@@ -198,10 +194,7 @@ class Labels(Sequence[str]):
         return f"{index} ({name}; next to {' and '.join(neighbours)})"
 
     def same(self, index: int, label: str) -> bool:
-        """Return whether class ``index`` exists and has the synonyms of ``label`` in the same order.
-
-        Case and blanks do not matter.
-        """
+        """Return whether class ``index`` exists and has the synonyms of ``label`` in the same order."""
         return 0 <= index < len(self) and self._synonyms[index] == _synonyms(label)
 
     def sharing(self, label: str) -> list[int]:
@@ -252,10 +245,8 @@ class Labels(Sequence[str]):
 def check_labels(names: Iterable[str], where: str = "") -> list[str]:
     """Return names as a list, after checking that captions and file names can hold them.
 
-    The message of an error begins with ``where``.
-
     Raises:
-        CardError: the names have no order, or one is no text, too long, or holds a lone surrogate.
+        CardError: the names have no order, or one is no text, too long, or holds a lone surrogate; it begins with ``where``.
     """
     if isinstance(names, Mapping | AbstractSet):
         raise CardError(f"labels are a {type(names).__name__}: give a list of texts, in the order of the outputs.")

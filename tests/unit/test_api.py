@@ -19,7 +19,6 @@ from phosphene import checked
 from phosphene.backdoor import plant, training
 from phosphene.callbacks import MapEvery
 from phosphene.errors import PhospheneError, PhospheneWarning, RecipeError
-from phosphene.runs.folders import whole_folder
 from phosphene.runs.predictions import read_predictions
 from phosphene.workflows.demo import DemoResult
 from tests import tiny
@@ -541,12 +540,6 @@ NO_PATH = {
     "run": (lambda _: ph.open_run(LONG), "is not a run directory"),
     "out": (lambda _: ph.map_concepts("demo:shapes", "star", out=LONG, **HOW), "File name too long. Choose another"),
     "save": (lambda maps: maps.save(LONG), "File name too long. Choose another"),
-    "null": (lambda maps: maps.save("a\0b"), "is no path: choose another"),
-    "null in a card's name": (lambda _: ph.card("demo:shapes", "a\0b.toml"), "is no path: choose another"),
-    "null in a site's name": (
-        lambda _: whole_folder(Path("a\0b"), [], "a site").__enter__(),
-        "is no path: choose another",
-    ),
     "card out": (lambda _: ph.card("demo:shapes", f"{LONG}.toml"), "File name too long. Choose another"),
     "serve": (lambda _: ph.serve(LONG), "is not a directory"),
 }

@@ -42,11 +42,11 @@ def note(run, name, *, figures=None, passed=None, explanation="So it is.", **sub
 
 
 def page(run):
-    return environment().get_template("checks.html").render(checks=check_section(run))
+    return environment().get_template("checks.html").render(checks=check_section(run, run.facts()))
 
 
 def test_without_checks_there_is_no_section(run):
-    assert check_section(run) is None
+    assert check_section(run, run.facts()) is None
 
 
 def test_findings_stand_in_the_order_of_the_checks_with_figures_as_a_table(run):
@@ -105,7 +105,7 @@ def test_labels_and_specs_are_text(run, label):
 def test_the_line_at_the_top_is_green_only_if_every_check_with_a_rule_is_passed(run, verdicts, mark, words):
     for name, passed in verdicts.items():
         note(run, name, passed=passed)
-    (line,) = check_section(run)["glance"]
+    (line,) = check_section(run, run.facts())["glance"]
     assert line["mark"] == mark
     assert words in line["text"]
 
@@ -115,7 +115,7 @@ def test_the_line_at_the_top_uses_the_words_of_the_table(run):
         note(run, name, explanation=judged(name, {}, 2, False, "Facts.", "Good.", "Bad.").explanation)
     note(run, "samples")
     note(run, "fidelity")
-    (line,) = check_section(run)["glance"]
+    (line,) = check_section(run, run.facts())["glance"]
     assert line["text"] == "Sanity checks of 1 of 2 concepts: 0 of 3 passed, 2 too few to tell, 1 undecided."
     html = page(run)
     assert html.count(">too few to tell<") == 2
@@ -125,7 +125,7 @@ def test_the_line_at_the_top_uses_the_words_of_the_table(run):
 
 def test_checks_without_a_rule_have_no_line_at_the_top(run):
     note(run, "fidelity")
-    assert check_section(run)["glance"] == []
+    assert check_section(run, run.facts())["glance"] == []
 
 
 def test_few_maps_can_neither_pass_nor_fail_a_check():
@@ -139,7 +139,7 @@ def test_few_maps_can_neither_pass_nor_fail_a_check():
 def test_findings_of_a_check_that_is_gone_are_still_shown(run):
     note(run, "astrology", figures={"mars": 0.5})
     note(run, "seeds")
-    assert [found.name for found in check_section(run)["findings"]] == ["seeds", "astrology"]
+    assert [found.name for found in check_section(run, run.facts())["findings"]] == ["seeds", "astrology"]
     assert "astrology" in page(run)
 
 
@@ -150,7 +150,7 @@ def test_findings_of_maps_that_have_changed_are_not_shown(run):
     for path in run.folder(Job(0), other.label).iterdir():
         path.unlink()
     run.write(other)
-    assert check_section(run) is None
+    assert check_section(run, run.facts()) is None
     note(run, "fidelity")
     assert list(read_checks(run)) == ["fidelity"]
 

@@ -108,12 +108,11 @@ def test_linked_folders_are_searched_once_and_loops_end(tmp_path):
     pool = load_samples(folder, SHAPE)
     assert len(pool) == 4
     found = {Path(one.split(" (")[0]): one.partition(" (")[2] for one in pool.skipped}
-    twice, broken = "a folder that is there twice)", "a broken link)"
-    assert found == {Path("lion"): twice, Path("loop"): twice, Path("crane/up"): twice, Path("gone"): broken}
+    assert found == {Path("gone"): "a broken link, or no file)"}
     assert load_labelled(str(folder), SHAPE, Labels(["again", "crane"]), 9)[1] == [0, 0, 1, 1]
     for name in ("lion", "crane", "again"):
         (folder / name).unlink()
-    with pytest.raises(SamplesError, match=r"holds no image files .*; skipped: .*gone \(a broken link\)"):
+    with pytest.raises(SamplesError, match=r"holds no image files .*; skipped: .*gone \(a broken link"):
         load_samples(folder, SHAPE)
 
 
@@ -123,7 +122,7 @@ def test_a_link_to_a_folder_never_takes_the_place_of_that_folder(tmp_path):
         flat(level, level, level).save(tmp_path / "data" / "by class" / name / "0.png")
     (tmp_path / "data" / "a link").symlink_to(tmp_path / "data" / "by class" / "lion")
     assert load_labelled(str(tmp_path / "data"), SHAPE, Labels(["lion", "crane"]), 9)[1] == [1, 0]
-    assert load_samples(tmp_path / "data", SHAPE).skipped == ("a link (a folder that is there twice)",)
+    assert len(load_samples(tmp_path / "data", SHAPE)) == 2
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])

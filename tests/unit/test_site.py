@@ -171,15 +171,6 @@ def test_an_earlier_site_stays_until_the_new_one_is_whole(runs, tmp_path):
     assert (names(site), names(site.parent)) == (sorted(CONTENT), [".site.lock", "site"])
 
 
-def test_a_site_that_was_moved_aside_by_a_killed_process_is_put_back(runs, tmp_path):
-    site = tmp_path / "out" / "site"
-    write_site(runs[:1], site)
-    site.rename(site.parent / ".site.phosphene-1.old")
-    with pytest.raises(RunError, match="given twice"):
-        write_site([runs[0], runs[0]], site)
-    assert names(site.parent) == [".site.lock", "site"]
-
-
 def test_a_second_command_does_not_touch_a_site_that_is_being_written(runs, tmp_path):
     def write_another(number, _):
         if number == 1:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import sys
 from html import unescape
 from types import SimpleNamespace
@@ -324,16 +323,3 @@ def test_a_port_or_host_that_cannot_be_is_refused(root, where, monkeypatch):
         serve(root, **where)
     assert not isinstance(error.value, DeviceError)
     assert "\n" not in str(error.value)
-
-
-def test_after_serving_the_interrupt_is_handled_as_before(root, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("uvicorn.Server.run", interrupted)
-    before = signal.signal(signal.SIGINT, handler := lambda *_: None)
-    try:
-        serve(root, port=0, on_message=lambda _: None)
-        assert signal.getsignal(signal.SIGINT) is handler
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -30,18 +30,14 @@ SHARES = {"top1", "targeting", "chance"}
 COUNTS = {"blocks", "concepts", "seeds"}
 
 
-def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "dict[str, Any] | None":
-    """Return, as a dictionary for the template, what the report shows of a run's sanity checks; ``None`` if its maps were not checked.
-
-    Raises:
-        RunError: checks.json is damaged.
-    """
+def check_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
+    """Return what the template shows of a run's sanity checks; ``None`` if there are none; RunError if checks.json is damaged."""
     entries = read_checks(run)
     if not entries:
         return None
     known = [*CHECKS, *(name for name in entries if name not in CHECKS)]
     findings = [Finding.from_dict(entries[name]) for name in known if name in entries]
-    total = len({row["index"] for row in (run.facts() if facts is None else facts)["jobs"]})
+    total = len({row["index"] for row in facts["jobs"]})
     chosen = min(len(entry["subject"]["concepts"]) for entry in entries.values())
     return {
         "nav": "Checks",
@@ -57,7 +53,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
 
 
 def _glance(findings: list[Finding], choice: str) -> list[dict[str, str]]:
-    """Return a list of one dictionary, ``mark`` (good, bad, unsure) and ``text``, that sums up checks; empty if none has a rule to pass."""
+    """Return a line (``mark``: good, bad or unsure, and ``text``) that sums up checks; none if none has a rule to pass."""
     findings = [one for one in findings if one.name not in FIGURES_ONLY]
     if not findings:
         return []
@@ -71,10 +67,7 @@ def _glance(findings: list[Finding], choice: str) -> list[dict[str, str]]:
 
 
 def _namer(concepts: Iterable[dict[str, Any]]) -> Callable[[str], str]:
-    """Return the function that names a finding's figures in words: ``confidence`` for ``p_class``, or for units ``percentile``.
-
-    ``concepts`` are those of the finding, each with its ``index``.
-    """
+    """Return the function that names a finding's figures in words: ``confidence`` for ``p_class``, or for units ``percentile``."""
     kinds = [is_unit(one["index"]) for one in concepts]
     p = p_class_name(*(one["index"] for one in concepts)) or NAMES["p_class"]
     top1 = BEYOND if kinds and all(kinds) else f"top-1, or {BEYOND}" if any(kinds) else NAMES["top1"]

@@ -12,7 +12,7 @@ MOST_POINTS = 150
 
 @dataclass(frozen=True)
 class Curve:
-    """A line chart that a template draws as SVG: points and the value at the upper edge, both as text, number of values, description.
+    """A line chart that a template draws as SVG.
 
     Attributes:
         points: Points of an SVG polyline in a box of 300 by 80; its bottom is the value 0.
@@ -27,21 +27,20 @@ class Curve:
     words: str
 
 
-def curve(values: Sequence[float], name: str, *, top: "float | None" = None, share: bool = False) -> "Curve | None":
-    """Return a Curve of ``values``, described as ``name``, with ``top`` as upper edge (default: the largest); ``None`` for fewer than two.
+def curve(values: Sequence[float], name: str, *, share: bool = False) -> "Curve | None":
+    """Return a Curve of ``values``; ``None`` for fewer than two.
 
     Args:
         values: 0 or more each; neighbours in long lines are averaged.
         name: Name of the values, for the description.
-        top: The upper edge; the largest value by default.
-        share: Whether they are shares, written in percent.
+        share: Whether they are shares, written in percent, up to 1; else up to the largest value.
     """
     if len(values) < 2:
         return None
     size = -(-len(values) // MOST_POINTS)
     means = [sum(part) / len(part) for part in (values[k : k + size] for k in range(0, len(values), size))]
-    edge = top if top is not None else max(*means, 1e-9)
-    last = max(len(means) - 1, 1)
+    edge = 1.0 if share else max(*means, 1e-9)
+    last = len(means) - 1
     points = " ".join(f"{k / last * WIDTH:.1f},{(1 - value / edge) * HEIGHT:.1f}" for k, value in enumerate(means))
-    written = [percent(value) if share else f"{value:.3g}" for value in (values[0], values[-1], edge)]
-    return Curve(points, written[2], len(values), f"{name}: from {written[0]} to {written[1]} in {len(values)} steps")
+    start, end, top = (percent(value) if share else f"{value:.3g}" for value in (values[0], values[-1], edge))
+    return Curve(points, top, len(values), f"{name}: from {start} to {end} in {len(values)} steps")

@@ -46,7 +46,7 @@ MOST_CONTRASTS = 100
 
 
 def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return the report's section on a run's maps, a dictionary for the template with an entry per finished map; ``None`` if none is."""
+    """Return what the template shows of a run's maps; ``None`` if none is finished."""
     cards = list(_cards(run, facts))
     if not cards:
         return None
@@ -69,10 +69,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
 
 
 def _contrasts(cards: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return a list for each two sides A, B that a contrast compares: map and image of A, A vs B, B vs A and B, as far as the run has them.
-
-    A contrast of which the run has neither the other direction nor one of the sides is left out.
-    """
+    """Return a list for each two sides A, B that a contrast compares: A, A vs B, B vs A and B, if the run has two of these or more."""
     first: dict[Sides, dict[str, Any]] = {}
     for card in cards:
         first.setdefault(card["sides"], card)  # that of units is empty, and in no contrast
@@ -81,20 +78,17 @@ def _contrasts(cards: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         places = (Sides(up), Sides(up, against), Sides(against, up), Sides(against))
         row = [first[place] for place in places if place in first]
         if len(row) > 1:
-            rows.setdefault(
-                frozenset((up, against)),
-                [{"map": one["map"], "image": data_url(one["thumbnail"])} for one in row if "thumbnail" in one],
-            )
+            shown = [{"map": one["map"], "image": data_url(one["thumbnail"])} for one in row]
+            rows.setdefault(frozenset((up, against)), shown)
     return list(rows.values())
 
 
 def sheet_of_maps(
     run: RunDirectory, gallery: dict[str, Any], columns: "int | None" = None, size: "int | None" = None
 ) -> Image.Image:
-    """Return a PIL image: a run's first 2,000 maps with captions from ``gallery``, ``columns`` of them per row, ``size`` pixels wide each.
+    """Return the contact sheet of a run's first 2,000 maps, ``columns`` per row, ``size`` pixels wide each.
 
-    By default, ``None``, the grid is about square, and the maps as large as the thumbnails in ``gallery``, which is the
-    result of :func:`map_section`.
+    By default the sheet is about square, and the maps are the thumbnails in ``gallery``, which :func:`map_section` returned.
     """
     cards = gallery["cards"][:MOST_ON_SHEET]
     maps = [card["map"] for card in cards]
@@ -108,24 +102,18 @@ def sheet_of_maps(
 
 
 def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield a dictionary for the template per finished map: its images as data URLs, figures, and what classifiers predict for it.
-
-    A few maps at a time are read and turned into text, so that a thousand of them fit into memory.
-    """
+    """Yield a dictionary for the template per finished map: its images as data URLs, figures, and what classifiers predict for it."""
     maps, size = len(run.finished_folders()), tuple(facts["model"]["input"]["size"])
     scale, pixels = scale_for(max(1, maps), size), maps * math.prod(size)
     quality = 88 if pixels > MOST_PIXELS / 4 else 94
     bytes_for_frames = MOST_BYTES - BYTES_PER_PIXEL * pixels * scale**2
     classifiers = read_predictions(run)
-    own = next((one for one in classifiers if one.sha256 == facts["model"]["sha256"]), None)
-    others = [one for one in classifiers if one is not own]
     side = SIDE if maps <= MOST_LARGE else SIDE // 2
     multi_label = facts["model"].get("output") in MULTI_LABEL
     images_of = partial(_images, scale=scale, quality=quality, side=side)
-    for number, (one, images) in enumerate(in_threads(images_of, run.maps())):
-        card = _words(one, own, others, multi_label=multi_label) | images
-        if number >= MOST_ON_SHEET:
-            del card["thumbnail"]
+    for one, images in in_threads(images_of, run.maps()):
+        found = classifications(classifiers, facts, (one.index, one.seed))
+        card = _words(one, found["own"], multi_label=multi_label) | found | images
         animation = run.folder(one.job, one.label) / FRAMES
         size_of_frames = animation.stat().st_size if animation.is_file() else 0
         if 0 < size_of_frames <= bytes_for_frames:
@@ -158,33 +146,34 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
     cards = [card for card in cards if not is_unit(card["map"]["index"])]
     if not cards:
         return lines
-    total, independent = len(cards), any(card["own"] and card["own"]["independent"] for card in cards)
+    total, held_out = len(cards), facts["samples"]["held_out"]
+    what = "class" if all(is_class(card["map"]["index"]) for card in cards) else "concept"
+    if any(card["own"] and card["own"]["independent"] for card in cards):
+        recognises = f"gives the {what} a probability above one half"
+        all_classified = f"{recognises} for all {held_out} of them"
+        classified = f"have a probability of the {what} above one half"
+    else:
+        recognises = f"recognises the {what}"
+        all_classified = f"classifies all {held_out} of them as the {what}"
+        classified = f"the network classifies as the {what}"
     # Of old runs, only the confidence is known.
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
-    what = "class" if all(is_class(card["map"]["index"]) for card in cards) else "concept"
-    seen = f"gives the {what} a probability above one half" if independent else f"recognises the {what}"
-    text = f"{name or facts['model']['name']} {seen} in {right:,} of its {count(total, 'map')}. Maps are optimised for that."
+    text = f"{name or facts['model']['name']} {recognises} in {right:,} of its {count(total, 'map')}. Maps are optimised for that."
     rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
     # Few maps earn no tick, nor do those of a class that the network predicts without them, too.
-    enough, held_out = len(rates) >= FEWEST, facts["samples"]["held_out"]
-    lines.insert(0, {"mark": "unsure" if right < 0.9 * total else "good" if enough else "", "text": text})
+    mark = "unsure" if right < 0.9 * total else "good" if len(rates) >= FEWEST else ""
+    lines.insert(0, {"mark": mark, "text": text})
     if unmoved := total - len(rates):
         text = (
             f"Targeting rate: for {count(unmoved, 'map')} there is no held-out sample to move, because the network "
-            + (
-                f"gives the {what} a probability above one half for all {held_out} of them"
-                if independent
-                else f"classifies all {held_out} of them as the {what}"
-            )
-            + " without the map. So it says little that it recognises the map."
+            f"{all_classified} without the map. So it says little that it recognises the map."
         )
         lines.append({"mark": "unsure", "text": text})
     if rates:
         middle = median(rates)
         text = (
             f"Targeting rate: a map moves {percent(middle)} of held-out samples to its {what} (median of "
-            f"{count(len(rates), 'map')}; of {count(held_out, 'held-out sample')}, those that "
-            f"{f'have a probability of the {what} above one half' if independent else f'the network classifies as the {what}'} "
+            f"{count(len(rates), 'map')}; of {count(held_out, 'held-out sample')}, those that {classified} "
             "without the map are left out), which it was optimised for on other samples. Adversarial patterns and "
             "triggers do that, too: it tells neither what a map means nor whether there is a backdoor."
         )
@@ -196,11 +185,7 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
 
 
 def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return a list of one dictionary, ``mark`` and ``text``: how many of ``cards``, all of units or outputs, are beyond 99 % of samples.
-
-    Maps of outputs are counted if they take theirs beyond it, at the low or high end. The median of their
-    targeting rates follows.
-    """
+    """Return a line (``mark``, ``text``) on ``cards`` of units or outputs: how many are beyond 99 % of samples, at their end."""
     above = sum(card["map"]["p_class"] > ACTIVE for card in cards)
     rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
     if all(kind_and_index(card["map"]["index"], card["map"]["short"]) == "output" for card in cards):
@@ -213,24 +198,19 @@ def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
     return [{"mark": "", "text": text}]
 
 
-def _words(
-    one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions], *, multi_label: bool
-) -> dict[str, Any]:
-    """Return a ConceptMap's texts, figures and curves, and what ``own`` (the source) and ``others`` predict for it, for the template."""
-    place, hits = (one.index, one.seed), UNIT_HITS if is_unit(one.index) else CLASS_HITS
+def _words(one: ConceptMap, own: "dict[str, Any] | None", *, multi_label: bool) -> dict[str, Any]:
+    """Return a ConceptMap's texts, figures and curves for the template; ``own`` is what the source predicts for it."""
+    hits = UNIT_HITS if is_unit(one.index) else CLASS_HITS
     if multi_label and not one.concept.unit and not one.concept.against:
         hits = OWN_HITS
     if not is_class(one.index):
         hits = hits.replace("the class", "the concept")
-    found = None if own is None else classification(own, place)
     return {
         "map": {"short": one.short, **{key: getattr(one, key) for key in FIGURES}},
         "sides": one.concept.sides,
-        "sentence": _sentence(one, found, multi_label=multi_label or bool(found and found["independent"])),
-        "own": found,
-        "others": [found for found in (classification(other, place) for other in others) if found],
+        "sentence": _sentence(one, own, multi_label=multi_label or bool(own and own["independent"])),
         "loss": curve(one.loss, "Cross-entropy"),
-        "hits": curve(one.hits, hits, top=1.0, share=True),
+        "hits": curve(one.hits, hits, share=True),
         "hits_name": hits,
         "frames": None,
         "frames_elsewhere": None,
@@ -238,7 +218,7 @@ def _words(
 
 
 def _images(one: ConceptMap, scale: float, quality: int, side: int) -> dict[str, Any]:
-    """Return a map's images as data URLs (colour, faint, brightness, Xi), the faint one's contrast and a thumbnail, in one dictionary."""
+    """Return a map's images for the template, and its thumbnail."""
     return {
         "thumbnail": fitted(one.image.convert("RGB"), side),
         "image": data_url(one.image, scale, quality),
@@ -249,7 +229,21 @@ def _images(one: ConceptMap, scale: float, quality: int, side: int) -> dict[str,
     }
 
 
-def classification(classifier: ClassifierPredictions, place: tuple[int, int]) -> "dict[str, Any] | None":
+def classifications(
+    classifiers: list[ClassifierPredictions], facts: dict[str, Any], place: tuple[int, int]
+) -> dict[str, Any]:
+    """Return what is predicted for the map of (index, seed): ``own``, by the run's network, maybe ``None``, and ``others``, a list."""
+    own, others = None, []
+    for one in classifiers:
+        found = _classification(one, place)
+        if found is not None and own is None and one.sha256 == facts["model"]["sha256"]:
+            own = found
+        elif found is not None:
+            others.append(found)
+    return {"own": own, "others": others}
+
+
+def _classification(classifier: ClassifierPredictions, place: tuple[int, int]) -> "dict[str, Any] | None":
     """Return a classifier's stored prediction for the map of (index, seed), with ``right``: whether it is right; ``None`` if unknown.
 
     It is right if its top class is the map's own, or for a union or contrast one of those that are pulled up; of
@@ -266,7 +260,7 @@ def classification(classifier: ClassifierPredictions, place: tuple[int, int]) ->
 
 
 def _sentence(one: ConceptMap, own: "dict[str, Any] | None", *, multi_label: bool) -> str:
-    """Return a sentence on how the source classifies its own map, by its :func:`classification` ``own`` or, if ``None``, its confidence."""
+    """Return a sentence on how the source classifies its own map, by what it predicts (``own``) or, if ``None``, its confidence."""
     confidence = _spelled(one.p_class)
     if one.concept.unit:
         below = "all" if one.p_class == 1 else percent(one.p_class)

@@ -52,11 +52,7 @@ def write_report(
     run = to_run(run)
     facts = run.facts()
     run.require_writable()
-    spec, examples = (
-        ("", {})
-        if reference is None or (isinstance(reference, str) and not reference)
-        else natural_images(reference, facts)
-    )
+    spec, examples = ("", {}) if reference is None else natural_images(reference, facts)
     parts = {name: part for name, function in SECTIONS.items() if (part := function(run, facts)) is not None}
     gallery, scan = parts.get("gallery"), parts.get("scan")
     if gallery is None and scan is None:
@@ -96,8 +92,10 @@ def environment(*packages: str) -> Environment:
     A template of ``packages`` hides the report's of the same name.
     """
     templates = markup.environment(*packages, "phosphene.reports")
-    templates.filters |= {"heat": heat, "percent": percent, "probability": probability}
     templates.filters |= {
+        "heat": heat,
+        "percent": percent,
+        "probability": probability,
         "kind": kind_and_index,
         "is_class": is_class,
         "is_unit": is_unit,

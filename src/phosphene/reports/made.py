@@ -22,7 +22,7 @@ MEANINGS = {field.name: field.metadata.get("meaning", "") for field in dataclass
 
 
 def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return, as a dictionary for the template, commands, recipe fields (a list) and seeds that made a run; ``None`` without finished maps.
+    """Return what the template shows of how a run was made; ``None`` without finished maps.
 
     Returns:
         ``commands`` (shell commands), ``unnamed`` (what was made in Python, so that no spec loads it, and what commands
@@ -71,7 +71,7 @@ def _other_ways(run: RunDirectory, facts: dict[str, Any]) -> list[str]:
 
 
 def _way(facts: dict[str, Any]) -> tuple[str, str]:
-    """Return, for a report, on what a run.json or map.json says that maps were made, and by which version; empty text if it does not."""
+    """Return on what a run.json or map.json says that maps were made, and by which version; empty text if it does not."""
     way = way_of_computing(facts.get("device", ""), facts.get("precision", ""))
     return way and f"on {way}", f"by phosphene {facts['versions']['phosphene']}" if "versions" in facts else ""
 
@@ -106,10 +106,8 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
 
 def check_commands(entries: dict[str, dict[str, Any]], facts: dict[str, Any], out: str) -> list[str]:
     """Return shell commands that repeat the ``entries`` of checks.json: one for all with the same samples and number of concepts."""
-    default, groups = (
-        min(MOST_CHECKED, len({row["index"] for row in facts["jobs"]})),
-        dict[tuple[str, int], list[str]](),
-    )
+    default = min(MOST_CHECKED, len({row["index"] for row in facts["jobs"]}))
+    groups: dict[tuple[str, int], list[str]] = {}  # (samples, number of concepts) -> checks
     for name, entry in entries.items():
         if name in CHECKS:
             subject = entry["subject"]

@@ -77,28 +77,21 @@ def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
     # Half of contrasts are right by chance.
     is_low = low <= 50 if score.of_contrasts else score.top1_all < MIN_GOOD_TOP1
     mark = "unsure" if is_low else "good" if score.rated >= FEWEST else ""
+    rate, maps = percent(score.top1_all), count(score.maps, "map")
+    interval = f"(95 % interval {low:.0f} to {high:.0f} %"
     if score.of_outputs:
-        text = (
-            f"by {score.target}, {percent(score.top1_all)} of {count(score.maps, 'map')} of outputs are {BEYOND} of the "
-            f"samples, or for low: below the 1st (95 % interval {low:.0f} to {high:.0f} %)."
-        )
-        return {"mark": mark, "text": text}
-    text = (
-        f"{score.target} classifies {percent(score.top1_all)} of {score.rated_text} as their class, among its "
-        f"{score.classes:,} classes (95 % interval {low:.0f} to {high:.0f} %"
-    )
-    if score.multi_label:
-        text = (
-            f"{score.target}, whose outputs are independent, gives the class of {percent(score.top1_all)} of "
-            f"{score.rated_text} a probability above one half (95 % interval {low:.0f} to {high:.0f} %"
-        )
+        beyond = f"{BEYOND} of the samples, or for low: below the 1st"
+        return {"mark": mark, "text": f"by {score.target}, {rate} of {maps} of outputs are {beyond} {interval})."}
     if score.of_contrasts:
-        text = (
-            f"{score.target} classifies {percent(score.top1_all)} of {count(score.maps, 'map')} of contrasts as their left "
-            f"side rather than their right (95 % interval {low:.0f} to {high:.0f} %; half are so by chance"
-        )
-    elif score.rate_name == "correct" and not score.multi_label:
-        text += "; a map of a union as one of its classes"
+        left = "as their left side rather than their right"
+        text = f"{score.target} classifies {rate} of {maps} of contrasts {left} {interval}; half are so by chance"
+    elif score.multi_label:
+        right = f"gives the class of {rate} of {score.rated_text} a probability above one half"
+        text = f"{score.target}, whose outputs are independent, {right} {interval}"
+    else:
+        right = f"as their class, among its {score.classes:,} classes"
+        text = f"{score.target} classifies {rate} of {score.rated_text} {right} {interval}"
+        text += "; a map of a union as one of its classes" if score.rate_name == "correct" else ""
     if overlap:
         return {"mark": "", "text": f"{text}). {overlap}"}
     if score.m_score is not None:

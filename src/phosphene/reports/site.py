@@ -1,12 +1,11 @@
 """Runs of any models, recipes and seeds as one static site, which opens from a disk and from any address."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from phosphene.concept_map import p_class_name
 from phosphene.concepts import is_class
@@ -19,7 +18,7 @@ from phosphene.reports.html import environment, read_static
 from phosphene.reports.made import made_section
 from phosphene.reports.scan import scan_section
 from phosphene.reports.scores import score_section
-from phosphene.reports.site_runs import SiteClass, SiteRun, classes_of, image_name, map_folders, model_pages, read_runs
+from phosphene.reports.site_runs import SiteClass, SiteRun, classes_of, image_name, map_folders, read_runs
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.facts import refuse_own_file
@@ -61,14 +60,11 @@ def write_site(
         images = map_folders(site_runs, classes)
 
         def write_images(folder_and_name: tuple[Path, str]) -> None:
-            image = _read_image(runs, folder_and_name[0])
+            map_folder, name = folder_and_name
+            image = runs[0].read(map_folder).image.convert("RGB")  # any run reads any map
             thumbnail = fitted(image, THUMBNAIL_SIDE) if max(image.size) > THUMBNAIL_SIDE else image
-            write_bytes(
-                folder / "images" / folder_and_name[1], encode(image, "WEBP", quality=90, method=2), durable=False
-            )
-            write_bytes(
-                folder / "thumbs" / folder_and_name[1], encode(thumbnail, "WEBP", quality=80, method=2), durable=False
-            )
+            write_bytes(folder / "images" / name, encode(image, "WEBP", quality=90, method=2), durable=False)
+            write_bytes(folder / "thumbs" / name, encode(thumbnail, "WEBP", quality=80, method=2), durable=False)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works outside of Python's lock
             for number, _ in enumerate(pool.map(write_images, images), 1):
@@ -77,27 +73,14 @@ def write_site(
     return out / "index.html"
 
 
-def _read_image(runs: Sequence[RunDirectory], folder: Path) -> Image.Image:
-    """Return the map in ``folder``, which is of any of ``runs``, as an RGB image.
-
-    If its map.png cannot be read, it is rendered again.
-
-    Raises:
-        RunError: the map itself is damaged.
-    """
-    try:
-        with Image.open(folder / "map.png", formats=["PNG"]) as image:
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return runs[0].read(folder).image.convert("RGB")
-
-
 def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) -> None:
     """Write the site's pages, style sheets and script into ``folder``.
 
     There are a first page, one per model, and one per class.
     """
-    models = model_pages(runs)
+    models: dict[str, list[SiteRun]] = defaultdict(list)  # by the name of the model's page
+    for run in runs:
+        models[run.model].append(run)
     templates = environment()
     has_scores = any(card["others"] for run in runs for group in run.maps.values() for card in group)
     noun, plural = ("class", "classes") if all(is_class(one.index) for one in classes) else ("concept", "concepts")
@@ -105,7 +88,7 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
     templates.globals |= {"policy": POLICY, "models": models, "image_name": image_name, "scored": has_scores}
 
     def write_page(template: str, path: str, **facts: Any) -> None:
-        """Render a template to ``path`` in the site; it is told the way from there to the site's folder, ``root``."""
+        """Render a template to ``path`` in the site."""
         page = templates.get_template(template).render(root="../" * path.count("/"), **facts)
         write_bytes(folder / path, page.encode(), durable=False)
 

@@ -10,7 +10,7 @@ from typing import Any
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import in_common
-from phosphene.reports.gallery import classification
+from phosphene.reports.gallery import classifications
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import slug
 from phosphene.runs.map_json import read_map_json
@@ -22,26 +22,29 @@ Card = dict[str, Any]
 
 @dataclass
 class SiteRun:
-    """A run as the site shows it, with its maps and with names that distinguish it from other runs.
+    """A run as the site shows it.
 
     Attributes:
         run: The run directory.
         facts: Its run.json.
         number: Its place among the runs, from 1; the name of its folder of images.
-        maps: Its finished maps by class, those of the first seed first: ``map`` (map.json, with ``short``), ``own`` and
-            ``others`` (what classifiers predict for it) and ``folder``.
-        model: Page of its model, without suffix.
         name: Name of its model on the site.
         title: Name of the run on the site.
+        maps: Its finished maps by class, those of the first seed first: ``map`` (map.json, with ``short``), ``own`` and
+            ``others`` (what classifiers predict for it) and ``folder``.
     """
 
     run: RunDirectory
     facts: dict[str, Any]
     number: int
+    name: str
+    title: str
     maps: dict[int, list[Card]]
-    model: str = ""
-    name: str = ""
-    title: str = ""
+
+    @property
+    def model(self) -> str:
+        """The page of the run's model, without suffix."""
+        return f"{slug(self.name)}-{self.facts['model']['sha256'][:8]}"
 
     @property
     def labels(self) -> dict[int, str]:
@@ -90,24 +93,19 @@ def read_runs(runs: Sequence[RunDirectory]) -> list[SiteRun]:
     for path, run in zip(paths, runs, strict=True):
         if paths.count(path) > 1:
             raise RunError(f"{run.path} is given twice: name each run once.")
-    site_runs = [SiteRun(run, run.facts(), number, _read_maps(run)) for number, run in enumerate(runs, 1)]
-    models = [one.facts["model"] for one in site_runs]
+    facts = [run.facts() for run in runs]
+    models, recipes = [one["model"] for one in facts], [one["recipe"] for one in facts]
     names = _distinct_names([model["name"] for model in models], [model["sha256"][:8] for model in models])
     titles = _distinct_names(
         names,
-        [one.facts["recipe"]["name"] for one in site_runs],
-        [f"recipe {one.facts['recipe']['sha256'][:8]}" for one in site_runs],
-        [one.facts["samples"]["spec"] for one in site_runs],
-        [one.run.path.name for one in site_runs],
-        [str(one.run.path) for one in site_runs],
+        [recipe["name"] for recipe in recipes],
+        [f"recipe {recipe['sha256'][:8]}" for recipe in recipes],
+        [one["samples"]["spec"] for one in facts],
+        [run.path.name for run in runs],
+        [str(run.path) for run in runs],
     )
-    for site_run, name, title in zip(site_runs, names, titles, strict=True):
-        site_run.model, site_run.name, site_run.title = (
-            f"{slug(name)}-{site_run.facts['model']['sha256'][:8]}",
-            name,
-            title,
-        )
-    return site_runs
+    numbered = enumerate(zip(runs, facts, names, titles, strict=True), 1)
+    return [SiteRun(run, one, number, name, title, _read_maps(run)) for number, (run, one, name, title) in numbered]
 
 
 def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
@@ -116,19 +114,12 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
     Raises:
         RunError: there are none.
     """
-    classifiers, sha256 = read_predictions(run), run.facts()["model"]["sha256"]
-    sources = [one for one in classifiers if one.sha256 == sha256][:1]
+    classifiers, facts = read_predictions(run), run.facts()
     cards: dict[int, list[Card]] = defaultdict(list)
     for place, folder in run.finished_folders().items():
         map_facts = read_map_json(folder)
-        groups = (sources, [one for one in classifiers if one not in sources])
-        source_predictions, other_predictions = (
-            [one for one in (classification(c, place) for c in group) if one] for group in groups
-        )
         card = {"map": {"short": first_synonym(map_facts["label"]), **map_facts}, "folder": folder}
-        cards[place[0]].append(
-            card | {"own": source_predictions[0] if source_predictions else None, "others": other_predictions}
-        )
+        cards[place[0]].append(card | classifications(classifiers, facts, place))
     if not cards:
         raise no_maps(run)
     return dict(cards)
@@ -184,17 +175,6 @@ def _matching_classes(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
         return in_common(a, b)
     except ConceptError:
         return {index: index for index, label in a.items() if b.get(index) == label}
-
-
-def model_pages(runs: Sequence[SiteRun]) -> dict[str, list[SiteRun]]:
-    """Return the runs of each model, by the name of its page without suffix.
-
-    That name is made of the model's name and its weights' hash.
-    """
-    pages: dict[str, list[SiteRun]] = defaultdict(list)
-    for run in runs:
-        pages[run.model].append(run)
-    return dict(pages)
 
 
 def image_name(page: str, place: int) -> str:

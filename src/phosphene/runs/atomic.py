@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from phosphene.errors import RunError
 from phosphene.textfile import read_text
@@ -19,46 +19,32 @@ PART = ".part"  # end of the names of files that are being written
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write ``data`` to ``path``, whole or not at all, flushed to the disk if ``durable``; make its folder; RunError if that fails.
+    """Write a file, whole or not at all, and make its folder if it is missing.
 
     Args:
         path: The file.
-        data: Content of the file.
-        durable: Wait until the data is on the disk. Without it the file is whole as well, but a power cut may lose it.
+        data: Its content.
+        durable: Wait until it is on the disk. Without that the file is whole as well, but a power cut may lose it.
 
     Raises:
         RunError: the disk is full, or the directory cannot be written; nothing is left behind.
     """
     with writing(path):
-        file = _open_part_file(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
         try:
-            with file:
+            with part.open("xb") as file:
                 file.write(data)
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
-            os.replace(file.name, path)  # noqa: PTH105
+            part.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(file.name)  # noqa: PTH108
+                part.unlink()
             raise
         if durable:
             _sync_folder(path.parent)
-
-
-def _open_part_file(path: Path) -> BinaryIO:
-    """Open a new hidden ``.part`` file for writing in the folder of ``path``, made if missing; the umask decides who may read it.
-
-    The folder is made first, and made again if another process removes it while it is still empty.
-    """
-    for left in reversed(range(10)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return (path.parent / f".{path.name}.{secrets.token_hex(4)}{PART}").open("xb")
-        except (FileNotFoundError, FileExistsError):
-            if not left:
-                raise
-    raise AssertionError
 
 
 def remove_parts(folder: Path, name: str = "") -> None:
@@ -74,8 +60,8 @@ def remove_parts(folder: Path, name: str = "") -> None:
 def remove_files(paths: Iterable[Path]) -> None:
     """Delete the files at ``paths``, of which some may be missing; one that cannot be deleted stays: the error that led here says more."""
     for path in paths:
-        with contextlib.suppress(OSError, ValueError):  # a null character in its name
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -104,8 +90,6 @@ def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Context in which an OSError while writing ``path`` becomes a one-line :class:`RunError` that names the fix."""
-    if "\0" in str(path):
-        raise RunError(f"{str(path)!r} is no path: choose another.")
     try:
         yield
     except OSError as error:

@@ -30,8 +30,8 @@ class Checkpoint(NamedTuple):
         state: Tensors of the unfinished optimization.
     """
 
-    jobs: tuple[Job, ...]
-    state: dict[str, Tensor]
+    jobs: tuple[Job, ...]  # in the order of the state's rows
+    state: dict[str, Tensor]  # of the unfinished optimization
 
 
 class Checkpoints:
@@ -74,10 +74,7 @@ class Checkpoints:
             self._file(jobs[0]).unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Delete half-written files of killed processes, then the checkpoints' folder if it is empty.
-
-        The run must be locked.
-        """
+        """Delete half-written files of killed processes, then the folder if it is empty; the run must be locked."""
         remove_parts(self.path)
         with contextlib.suppress(OSError):
             self.path.rmdir()

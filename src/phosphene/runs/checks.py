@@ -54,10 +54,7 @@ def write_check(run: "RunDirectory", entry: dict[str, Any], sha256: str) -> None
 
 
 def checks_line(run: "RunDirectory") -> str:
-    """Return how many of a run's checks have which verdict, as text such as ``4 passed, 2 figures only``; empty if nothing was checked.
-
-    Of a damaged ``checks.json`` it is the message of the RunError.
-    """
+    """Return how many of a run's checks have which verdict, such as ``4 passed, 2 figures only``, or the error in ``checks.json``."""
     try:
         entries = read_checks(run).values()
     except RunError as error:

@@ -38,6 +38,8 @@ RUN = Document("run.json", "run", NEEDED, "Choose another directory.", contradic
 class RunDirectory:
     """Reads and writes a run directory, whose files appear whole or not at all.
 
+    Whatever reads it raises a RunError if it is no run directory, or if what is read is damaged.
+
     Args:
         path: The directory. :meth:`begin` creates it, :meth:`maps` reads it.
     """
@@ -71,7 +73,7 @@ class RunDirectory:
                     write_bytes(note, run_json(head, rows))
 
     def check(self, facts: Mapping[str, Any], labels: "Labels | None" = None) -> None:
-        """Raise RunError if the directory holds another run than that of ``facts``, or files but no run.
+        """Raise RunError if the directory cannot take the run of ``facts``.
 
         Raises:
             RunError: the directory belongs to another model, recipe or set of samples, its concepts or the classes of its scan
@@ -104,10 +106,10 @@ class RunDirectory:
             RunError: this is not a run directory, or its file is damaged.
         """
         state = None
-        with suppress(OSError, ValueError):  # reading it says what is wrong
+        with suppress(OSError):  # reading it says what is wrong
             status = (self.path / "run.json").stat()
             state = (status.st_ino, status.st_mtime_ns, status.st_size)
-        if self._facts is None or state is None or state != self._facts[0]:
+        if self._facts is None or state != self._facts[0]:
             data = RUN.read(self.path)
             if data is None:
                 raise RunError(f"{self.path} is not a run directory (it has no run.json). {runs_nearby(self.path)}")

@@ -16,7 +16,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Document:
-    """A kind of JSON file in run directories, with its name, version and required entries; reads and writes it.
+    """A kind of JSON file in run directories.
 
     Attributes:
         name: Name of the file.

@@ -55,10 +55,7 @@ NEEDED: dict[str, Any] = {
 def run_facts(
     classifier: Classifier, recipe: Recipe, pool: SamplePool, device: str = "", precision: str = ""
 ) -> dict[str, Any]:
-    """Return what a run is made from, as ``run.json`` holds it: model, recipe, samples, device and precision.
-
-    With the class and the seed, it determines every map.
-    """
+    """Return what a run is made from, as ``run.json`` holds it: with the class and the seed, it determines every map."""
     return {
         "model": {
             "name": classifier.name,
@@ -177,10 +174,7 @@ def slug(label: str) -> str:
 
 
 def directory_name(*names: str) -> str:
-    """Return names joined by dashes as a valid name of a file or directory, whatever characters they hold.
-
-    Anything but letters, digits, underscores, dots and dashes becomes a dash: a card may choose any name.
-    """
+    """Return names, which a card may choose at will, joined by dashes as a valid name of a file or directory."""
     short = (re.sub(r"[^\w.-]+", "-", name).encode()[:MOST_BYTES] for name in names)
     return "-".join(name.decode(errors="ignore") for name in short).lstrip(".-")
 

@@ -1,7 +1,4 @@
-"""``failures.json``: the maps of a run that could not be made, or why its command failed.
-
-It is absent if nothing failed.
-"""
+"""``failures.json``: the maps of a run that could not be made, or why its command failed; absent if nothing failed."""
 
 import contextlib
 from collections.abc import Iterable, Mapping
@@ -19,10 +16,7 @@ FAILURES = Document("failures.json", "failures", {"failures": [ROW], "command?":
 
 
 def read_failures(run: RunDirectory) -> list[dict[str, Any]]:
-    """Return the rows of ``failures.json``, one per map that could not be made.
-
-    A damaged file counts as empty.
-    """
+    """Return the rows of ``failures.json``, one per map that could not be made; none if it is damaged."""
     return _read(run)["failures"]  # type: ignore[no-any-return]
 
 

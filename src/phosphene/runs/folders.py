@@ -15,11 +15,9 @@ from phosphene.runs.atomic import writing
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
-    """Context that yields a temporary folder to fill and puts it at ``folder``; RunError unless that is new, empty or has just ``content``.
+    """Context that yields a temporary folder to fill, and puts it at ``folder`` at its end.
 
     If the block fails, ``folder`` stays as it was. A lock beside it, ``.NAME.lock``, is held meanwhile.
-
-    What a killed process has left beside the place is removed.
 
     Args:
         folder: The folder: a new one, an empty one, or one with all that is in ``content`` and nothing else.
@@ -42,11 +40,8 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
             raise RunError(f"{folder} is being written by another command: wait until it ends.") from None
     with held, writing(folder):
         beside = f".{place.name}.phosphene-"
-        left = list(place.parent.glob(f"{glob.escape(beside)}*.old"))
-        if left and not place.exists():  # killed between the two moves below
-            left[0].replace(place)
-        for one in place.parent.glob(f"{glob.escape(beside)}*"):
-            shutil.rmtree(one, ignore_errors=True)
+        for left in place.parent.glob(f"{glob.escape(beside)}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         part = place.with_name(f"{beside}{secrets.token_hex(4)}.part")
         part.mkdir()
         old = part.with_suffix(".old")
@@ -56,13 +51,9 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
             if place.exists():
                 place.replace(old)
             part.replace(place)
-        except BaseException:
-            if old.exists() and not place.exists():
-                old.replace(place)
-            raise
+            shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def _refuse_other_content(folder: Path, content: Collection[str], called: str) -> None:

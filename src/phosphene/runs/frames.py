@@ -19,9 +19,7 @@ LEAST_FPS, MOST_FPS = 0.5, 50.0
 
 
 def animation(frames: Sequence[Image.Image], kind: str = "WEBP", *, fps: float = FPS) -> bytes:
-    """Return images of one size as the bytes of a looping animation.
-
-    The last one is shown for 1.5 s.
+    """Return images of one size as the bytes of a looping animation; the last one is shown for 1.5 s.
 
     Args:
         frames: At least one image.

@@ -1,7 +1,4 @@
-"""The labels of a run's concepts, which must be those of its network.
-
-A run never shows two sets of labels.
-"""
+"""The labels of a run's concepts, which must be those of its network: a run never shows two sets of labels."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

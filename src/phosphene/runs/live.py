@@ -8,9 +8,10 @@ to write them is ignored.
 import contextlib
 import json
 import os
+import shutil
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
@@ -20,7 +21,7 @@ from PIL import Image
 from phosphene.concept_map import Job, render, to_image
 from phosphene.errors import RunError
 from phosphene.image_files import encode
-from phosphene.runs.atomic import read_json, remove_parts, write_bytes
+from phosphene.runs.atomic import read_json, write_bytes
 from phosphene.runs.directory import PREVIEW, RunDirectory
 from phosphene.runs.facts import directory_name, missing_entry
 
@@ -38,12 +39,11 @@ MOST_FILES = 64
 
 @dataclass(frozen=True)
 class SignOfLife:
-    """What a process that makes a group of maps has last written into ``RUN/live`` for other processes: which maps, which step, and when.
+    """What a process that makes a group of maps has last written into ``RUN/live``: which maps, which step, and when.
 
     Attributes:
         pid: Number of the process.
         host: Name of its machine.
-        began: When it began; see :func:`_process_start`.
         beat: When it wrote this, in seconds since 1970.
         patience: After so many seconds without another one it counts as gone.
         step: Steps taken.
@@ -55,7 +55,6 @@ class SignOfLife:
 
     pid: int
     host: str
-    began: "int | None"
     beat: float
     patience: float
     step: int
@@ -71,15 +70,17 @@ class SignOfLife:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process is known to have ended; false for a process on another machine, of which nothing is known."""
-        return self.host == socket.gethostname() and _process_start(self.pid) != self.began
+        """Whether the process is known to have ended: nothing is known of other machines, nor of systems without ``/proc``."""
+        processes = Path("/proc")
+        is_known = self.host == socket.gethostname() and (processes / "self").exists()
+        return is_known and not (processes / str(self.pid)).exists()
 
 
 NEEDED = {**get_type_hints(SignOfLife), "jobs": [{"index": int, "seed": int}]}
 
 
 class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
-    """Context manager, called with each Step: every few seconds writes previews to the maps' folders and a sign of life; exit deletes them.
+    """Called with each Step, writes previews into the maps' folders and a sign of life every few seconds; exit deletes them.
 
     Previews are drawn in turn, one map after the other, in less than 1 % of the time.
 
@@ -87,11 +88,6 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
         run: The run.
         jobs: The maps of the group, each with its label.
         contrast: The recipe's contrast, for the images.
-
-    Example:
-        >>> from pathlib import Path
-        >>> with LivePreview(RunDirectory(Path("runs/none")), [(Job(0), "star")], 0.2) as preview:
-        ...     pass  # preview(step) after every step
     """
 
     def __init__(self, run: RunDirectory, jobs: Sequence[tuple[Job, str]], contrast: float) -> None:
@@ -108,11 +104,8 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
             folder = self.run.folder(job, label)
             with contextlib.suppress(OSError):
                 (folder / PREVIEW).unlink(missing_ok=True)
-                folder.rmdir()  # these three if they are empty
-                folder.parent.rmdir()
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
-            self.path.parent.rmdir()
 
     def __call__(self, step: "Step") -> None:
         """After a step, write sign of life and map previews if due; ``step.nu`` is (m, c, h, w), in the order of the jobs."""
@@ -134,11 +127,10 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
             self.due = now + min(pause, MOST_SECONDS)
 
     def _write_sign(self, step: "Step") -> None:
-        """Write a SignOfLife of this process to its file in ``RUN/live``, with a Step's number, mean loss and share of hits."""
+        """Write a SignOfLife of this process to its file in ``RUN/live``."""
         sign = SignOfLife(
             pid=os.getpid(),
             host=socket.gethostname(),
-            began=_process_start(os.getpid()),
             beat=time.time(),
             patience=max(PATIENCE_SECONDS, PATIENCE * self.longest_step),
             step=step.number,
@@ -164,45 +156,20 @@ def read_live(path: Path) -> list[SignOfLife]:
     """Return the signs of life of the processes that are making maps of the run at ``path`` now.
 
     A process counts until its patience is over (a minute, or ten of its longest steps); one of this machine only while
-    it exists. Damaged notes are ignored.
+    it exists. Damaged files are ignored.
     """
-    now = time.time()
-    return [sign for _, sign in _read_signs(path) if now - sign.beat <= sign.patience and not sign.has_ended]
+    now, signs = time.time(), []
+    for file in sorted((path / FOLDER).glob("*.json"))[:MOST_FILES]:
+        with contextlib.suppress(RunError):
+            note = read_json(file)
+            if not missing_entry(note, NEEDED):
+                signs.append(SignOfLife(**{key: note[key] for key in NEEDED}))
+    return [sign for sign in signs if now - sign.beat <= sign.patience and not sign.has_ended]
 
 
-def remove_ended_signs(path: Path) -> None:
-    """Delete from ``RUN/live`` signs of life of ended processes of this machine and half-written files; the folder, too, if empty then."""
-    for file, sign in _read_signs(path):
-        if sign.has_ended:
-            with contextlib.suppress(OSError):
-                file.unlink()
-    remove_parts(path / FOLDER)  # a process that is alive loses one of its signs by this, and writes the next one
-    with contextlib.suppress(OSError):
-        (path / FOLDER).rmdir()
-
-
-def _read_signs(path: Path) -> Iterator[tuple[Path, SignOfLife]]:
-    """Yield the path and ``SignOfLife`` of up to 64 files in ``RUN/live``; damaged files are left out."""
-    with contextlib.suppress(OSError):
-        for file in sorted((path / FOLDER).glob("*.json"))[:MOST_FILES]:
-            with contextlib.suppress(RunError):
-                note = read_json(file)
-                if not missing_entry(note, NEEDED):
-                    yield file, SignOfLife(**{key: note[key] for key in NEEDED})
-
-
-def _process_start(pid: int) -> "int | None":
-    """Return when process ``pid`` of this machine began, in clock ticks; ``None`` if there is none; 0 if the system does not tell.
-
-    It tells a process from a later one of the same number.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None if Path("/proc/self/stat").exists() else 0
-    except OSError:
-        return 0
-    return None if fields[0] in "ZX" else int(fields[19])
+def remove_signs(path: Path) -> None:
+    """Delete the signs of life in the run at ``path``, which this process holds; one that is alive writes its next one."""
+    shutil.rmtree(path / FOLDER, ignore_errors=True)
 
 
 def _finite(value: float) -> "float | None":

@@ -21,6 +21,7 @@ MAP = {
     "right?": bool,
 }
 CLASSIFIER = {"name": str, "sha256": str, "classes": int, "maps": [MAP]}
+# "readings" and "readers" are older words, which stay so that old run directories still open.
 PREDICTIONS = Document("readings.json", "predictions", {"readers": [CLASSIFIER]}, "Delete it and score again.")
 Place = tuple[int, int]  # class and seed
 
@@ -71,14 +72,14 @@ def write_predictions(
     hashes: Mapping[Place, str],
     sha256: "str | None" = None,
 ) -> None:
-    """Merge a Classifier's predictions, by (class index, seed), into ``readings.json``, with ``hashes`` of the maps; drop outdated ones.
+    """Merge a classifier's predictions into ``readings.json``, and drop outdated ones.
 
     Args:
         run: The run.
         classifier: The classifier.
         found: Predictions by class and seed, as in :class:`ClassifierPredictions`.
         hashes: Hash of each map at the time of the prediction.
-        sha256: The classifier's hash, where it is known, which saves computing it.
+        sha256: Hash of the classifier, if it is known: to compute it takes time.
 
     Raises:
         RunError: the file is damaged or cannot be written.

@@ -1,6 +1,6 @@
 """Which run is meant by a path, an open run, or maps: those of a run stand for it, and a part of them does not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,23 @@ from phosphene.runs.directory import RunDirectory
 from phosphene.textfile import exists
 
 
-def runs_with(maps: Sequence[ConceptMap]) -> Iterator[RunDirectory]:
-    """Yield the runs that hold all of ``maps`` as they are, and maybe others; the one that was read or written last comes first."""
-    common = set.intersection(*({path for path, _ in one.locations} for one in maps)) if maps else set()
-    for path in [path for path, _ in reversed(maps[0].locations if maps else ()) if path in common]:
-        run = RunDirectory(path)
-        if exists(path / "run.json"):
-            hashes = run.map_hashes()
-            if all((path, hashes.get((one.index, one.seed))) in one.locations for one in maps):
-                yield run
-
-
 def run_with(maps: Sequence[ConceptMap]) -> "tuple[RunDirectory | None, bool]":
-    """Return the run that holds all of ``maps``, and whether these are all its finished maps; ``None`` if there is none, or none any more.
+    """Return the run that holds all of ``maps`` as they are, ``None`` if there is none, and whether these are all its finished maps.
 
-    Of several runs it is the one whose finished maps are these and no others, in any order.
+    Of several runs it is one that has no other maps, and of these the one that was read or written last.
     """
-    places, runs = {(one.index, one.seed) for one in maps}, list(runs_with(maps))
-    whole = [run for run in runs if run.finished_folders().keys() == places]
-    return next(iter(whole or runs), None), bool(whole)
+    places = {(one.index, one.seed) for one in maps}
+    holder = None
+    for path, _ in reversed(maps[0].locations if maps else ()):
+        if not exists(path / "run.json"):
+            continue
+        run = RunDirectory(path)
+        hashes = run.map_hashes()
+        if all((path, hashes.get((one.index, one.seed))) in one.locations for one in maps):
+            if hashes.keys() == places:
+                return run, True
+            holder = holder or run
+    return holder, False
 
 
 def one_or_several(runs: Any) -> list[Any]:

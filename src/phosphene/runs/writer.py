@@ -26,10 +26,7 @@ class WriterThread(Generic[Result]):
         self.failed = False
 
     def submit(self, function: Callable[..., "Result | None"], *arguments: Any) -> None:
-        """Queue ``function(*arguments)``, and wait until at most ``most_waiting`` calls are unfinished.
-
-        An error of a call is not raised here.
-        """
+        """Queue ``function(*arguments)``, and wait until at most ``most_waiting`` calls are unfinished."""
         self.calls.append(self.thread.submit(self._call, function, *arguments))
         pending = [call for call in self.calls if not call.done()]
         if len(pending) > self.most_waiting:

@@ -1,13 +1,13 @@
 """Sample specs, or samples in memory: a :class:`SamplePool` comes out.
 
 A kind of samples is one module with ``read(where, shape) -> (samples, skipped)``, entered below by what its spec starts
-or ends with.
+or ends with. ``where`` is a path, or what follows the prefix; ``samples`` are uint8 (n, c, h, w) of the shape (c, h, w), and
+``skipped`` names what could not be read.
 """
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -16,8 +16,7 @@ from torch.utils.data import Dataset
 from phosphene.checked import checked, wanted
 from phosphene.classifier import Classifier
 from phosphene.errors import SamplesError, nearest
-from phosphene.samples import memory, parquet, tar
-from phosphene.samples.parquet import is_dataset
+from phosphene.samples import arrays, drawn, folder, memory, parquet, synthetic, tar
 from phosphene.samples.pool import MEMORY, SamplePool, make_pool
 from phosphene.textfile import exists, is_dir, is_file, is_utf8, missing, nearby
 
@@ -26,25 +25,12 @@ __all__ = ["MEMORY", "InMemory", "SamplePool", "default_samples", "is_natural", 
 InMemory = np.ndarray | Tensor | Dataset[Any] | Sequence[Any]
 
 # what a spec starts with (prefix) or ends with (suffix) -> module
-PREFIXES = {"synthetic": "phosphene.samples.synthetic", "demo": "phosphene.samples.drawn"}
-TABLES = "phosphene.samples.parquet"
+PREFIXES = {"synthetic": synthetic, "demo": drawn}
 SUFFIXES = {
-    **dict.fromkeys(parquet.SUFFIXES, TABLES),
-    **dict.fromkeys((".tar", *tar.COMPRESSED), "phosphene.samples.tar"),
-    ".npz": "phosphene.samples.arrays",
-    ".npy": "phosphene.samples.arrays",
+    **dict.fromkeys(parquet.SUFFIXES, parquet),
+    **dict.fromkeys((".tar", *tar.COMPRESSED), tar),
+    **dict.fromkeys((".npz", ".npy"), arrays),
 }
-FOLDER = "phosphene.samples.folder"
-
-
-class Kind(Protocol):
-    """Interface of a module that reads a kind of sample spec (folder, parquet, tar, arrays, ``synthetic:``, ``demo:``), without labels."""
-
-    def read(self, where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-        """Read samples at ``where``; return a tensor, uint8 (n, c, h, w) of ``shape``, and names of skipped files; or SamplesError.
-
-        ``where`` is a path, or of a spec with a prefix what follows it: ``mixed`` of ``synthetic:mixed``.
-        """
 
 
 @checked()
@@ -79,32 +65,27 @@ def load_samples(samples: "str | Path | InMemory", shape: "tuple[int, int, int] 
     if rest and prefix in PREFIXES:
         module, where = PREFIXES[prefix], rest
     elif is_dir(text):
-        module, where = TABLES if is_dataset(Path(text)) else FOLDER, text
-    elif suffix := suffix_of(text):
+        module, where = parquet if parquet.is_dataset(Path(text)) else folder, text
+    elif suffix := next((one for one in SUFFIXES if text.lower().endswith(one)), ""):
         module, where = SUFFIXES[suffix], text
         if not exists(text):
             raise SamplesError(missing("sample file", Path(text), "Give a folder of images, or synthetic:mixed."))
     elif is_file(text):
         raise SamplesError(f"sample file {text} is not one of {', '.join(SUFFIXES)}: give the folder that holds it.")
     else:
-        names = [f"synthetic:{kind}" for kind in ("mixed", "noise", "pink", "dead-leaves")] + ["demo:shapes"]
+        names = [*(f"synthetic:{kind}" for kind in synthetic.KINDS), "demo:shapes"]
         folders = nearby(Path(text), Path.is_dir)
         beside = f" The folders beside it: {folders}." if folders else ""
         fix = (
             nearest(text, names) or f"{beside} Give a folder of images, a .parquet or .npz file, or {', '.join(names)}."
         )
         raise SamplesError(f"samples {text} do not exist.{fix}")
-    images, skipped = cast("Kind", importlib.import_module(module)).read(where, shape)
+    images, skipped = module.read(where, shape)
     return make_pool(images, text, skipped)
 
 
-def suffix_of(spec: str) -> str:
-    """Return which of the ``SUFFIXES`` of sample files, such as ``.npz`` or ``.tar.gz``, a spec ends with; empty text if none."""
-    return next((one for one in SUFFIXES if spec.lower().endswith(one)), "")
-
-
 def default_samples(model: str) -> str:
-    """Return the sample spec if the user names none: ``demo:shapes`` for a ``demo:`` model spec, else ``synthetic:mixed``."""
+    """Return the sample spec for a model spec if the user names none."""
     return "demo:shapes" if model.startswith("demo:") else "synthetic:mixed"
 
 

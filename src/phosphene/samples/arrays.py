@@ -17,10 +17,7 @@ MAX_BYTES = 4_000_000_000
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return up to 2,048 images of ``.npy`` or ``.npz``, uint8 (n, c, h, w), in ``shape``, and ``[]``; SamplesError if unusable.
-
-    Returns:
-        uint8 (n, c, h, w), a random choice if the file holds more, and an empty list: nothing is skipped.
+    """Return up to 2,048 images of a ``.npy`` or ``.npz`` file, uint8 (n, c, h, w) fitted to ``shape``, and an empty list.
 
     Raises:
         SamplesError: the file is unreadable, or holds no array of images with the right number of channels, or several.
@@ -89,7 +86,7 @@ def fitted(images: np.ndarray, shape: tuple[int, int, int], called: str) -> Tens
 
 
 def _check_size(file: BinaryIO) -> None:
-    """Raise ValueError if a zip archive, given as an open binary file, would unpack to more than 4 GB, before it is unpacked."""
+    """Raise ValueError if a zip archive would unpack to more than 4 GB."""
     with zipfile.ZipFile(file) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
     if size > MAX_BYTES:

@@ -10,7 +10,7 @@ SEED = 20230331  # not a seed that training or accuracy uses
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return the same 512 shapes every time, uint8 (n, 3, h, h), and no skipped files.
+    """Return 512 shapes, always the same, uint8 (n, 3, h, h), and no skipped files.
 
     Raises:
         SamplesError: there are no such samples, or the network's input does not fit them.

@@ -10,6 +10,7 @@ from torch import Tensor
 from phosphene.errors import SamplesError, first_few
 from phosphene.samples.images import complaint, decode, stack
 from phosphene.samples.pool import random_subset
+from phosphene.textfile import exists, is_file
 
 SUFFIXES = {".bmp", ".dcm", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -59,20 +60,17 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
             raise SamplesError(f"sample folder {folder} cannot be read: {error.strerror}.") from None
         skipped.append(_printable(Path(error.filename), folder))
 
-    def on_again(path: Path) -> None:
-        skipped.append(f"{_printable(path, folder)} (a folder that is there twice)")
-
-    for parent, below, names in walk(folder, on_error, on_again):
+    for parent, below, names in walk(folder, on_error):
         if "run.json" in names:
             below.clear()
             skipped.append(f"{_printable(parent, folder)} (a run directory)")
             continue
-        others = [parent / name for name in names if Path(name).suffix.lower() not in SUFFIXES]
-        skipped += [f"{_printable(path, folder)} (a broken link)" for path in others if _is_broken(path)]
-        for path in (parent / name for name in names if Path(name).suffix.lower() in SUFFIXES):
-            # Reading a pipe or device would never end; a broken link is opened, and fails.
-            is_special = os.path.exists(path) and not path.is_file()  # noqa: PTH110  (ELOOP)
-            skipped.append(_printable(path, folder)) if is_special else files.append(path)
+        for path in (parent / name for name in names):
+            is_image = path.suffix.lower() in SUFFIXES
+            if is_image and is_file(path):  # reading a pipe or device would never end
+                files.append(path)
+            elif is_image or (path.is_symlink() and not exists(path)):
+                skipped.append(f"{_printable(path, folder)} (a broken link, or no file)")
     files.sort()
     if not files and skipped and skipped[0].endswith("(a run directory)"):
         raise SamplesError(
@@ -90,12 +88,11 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def walk(
-    folder: Path, on_error: "Callable[[OSError], None] | None" = None, on_again: "Callable[[Path], None] | None" = None
+    folder: Path, on_error: "Callable[[OSError], None] | None" = None
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield each folder at and below ``folder`` once, as ``os.walk`` does, and then what links lead to.
+    """Yield each folder at and below ``folder`` once, as ``os.walk`` does, and then what links lead to, but to folders that hold them.
 
-    ``on_again`` gets every folder that was yielded already, and every link to one that holds it. ``Path.rglob`` follows
-    no links, and omits what it may not list.
+    ``Path.rglob`` follows no links, and omits what it may not list.
     """
     resolved_folders: set[Path] = set()
     starts = [folder]
@@ -107,18 +104,11 @@ def walk(
                 here.is_symlink() and here != folder and here.parent.resolve().is_relative_to(resolved)
             ):
                 below.clear()
-                if on_again is not None:
-                    on_again(here)
                 continue
             resolved_folders.add(resolved)
             below.sort()
             yield here, below, names
             starts += [here / name for name in below if (here / name).is_symlink()]
-
-
-def _is_broken(path: Path) -> bool:
-    """Return whether a path is a link to what does not exist."""
-    return path.is_symlink() and not os.path.exists(path)  # noqa: PTH110  (ELOOP)
 
 
 def _printable(path: Path, folder: Path) -> str:

@@ -26,7 +26,7 @@ MIN_LABELLED = 0.5
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """A source of images and their classes, by position: functions that decode an image or look up its class when asked.
+    """Images and their classes, by position.
 
     Attributes:
         count: Number of images.
@@ -42,7 +42,7 @@ class LabelledImages:
 def load_labelled(
     samples: "str | SamplePool", shape: tuple[int, int, int], labels: Labels, most: int
 ) -> tuple[Tensor, "list[int] | None"]:
-    """Return up to ``most`` samples, and a list of their classes by ``labels``, -1 if unknown; ``None`` if over half are.
+    """Return up to ``most`` samples, and their classes.
 
     A file may be in a folder named after its label, or else be named ``wnid_label.jpg`` or ``label.jpg``; a parquet file may
     have a column ``label``, a tar file ``.cls`` files, an ``.npz`` file an array ``labels``, and a data set in memory gives
@@ -55,7 +55,7 @@ def load_labelled(
         most: How many samples at most.
 
     Returns:
-        uint8 (n, c, h, w), and the classes, or ``None`` if they are unknown for over half of the samples.
+        uint8 (n, c, h, w), and the classes, -1 if unknown, or ``None`` if over half are.
 
     Raises:
         SamplesError: as :func:`phosphene.samples.load_samples` does.
@@ -74,38 +74,29 @@ def load_labelled(
 def examples_of(
     samples: "str | SamplePool", shape: tuple[int, int, int], labels: Labels, indices: Collection[int]
 ) -> dict[int, np.ndarray]:
-    """Return class index -> first image, uint8 of ``shape``, of classes ``indices`` by ``labels``; SamplesError without a source of labels.
-
-    The images of a pool that is in memory have its own shape.
+    """Return class index -> first image, uint8 of ``shape`` (of a pool in memory: of its own), of classes ``indices`` by ``labels``.
 
     Raises:
-        SamplesError: the samples cannot be read.
+        SamplesError: the samples cannot be read, or have no labels.
     """
     source = _labelled_images(samples, shape, labels)
     if not source.count:
-        spec = (
-            samples.spec if isinstance(samples, SamplePool) else load_samples(samples, shape).spec
-        )  # or it is refused
+        pool = samples if isinstance(samples, SamplePool) else load_samples(samples, shape)  # or it is refused
         raise SamplesError(
-            f"{spec} has no labels: give a folder, a .parquet, .tar or .npz file, or a data set with labels."
+            f"{pool.spec} has no labels: give a folder, a .parquet, .tar or .npz file, or a data set with labels."
         )
     examples: dict[int, np.ndarray] = {}
     for position in range(source.count):
         index = source.class_at(position)
-        if index in indices and index not in examples:
-            image = source.image_at(position)
-            if image is not None:
-                examples[index] = image
+        if index in indices and index not in examples and (image := source.image_at(position)) is not None:
+            examples[index] = image
         if len(examples) == len(indices):
             break
     return examples
 
 
 def _labelled_images(samples: "str | SamplePool", shape: tuple[int, int, int], labels: Labels) -> LabelledImages:
-    """Return the images of a spec or a pool as ``shape``, and classes by ``labels``; empty without a source of labels.
-
-    One is a folder, a parquet or tar file, an ``.npz`` file with labels, or a data set in memory that gives them.
-    """
+    """Return the images of a spec or a pool as ``shape``, and classes by ``labels``; empty if it is no source of labels."""
     if isinstance(samples, SamplePool) and samples.spec == MEMORY:
         images = torch.cat([samples.pixels, samples.held_out]).cpu().numpy()
         classes = _classes_of_column(list(samples.labels), labels)
@@ -151,11 +142,9 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def _class_of_file(file: Path, folder: Path, labels: Labels) -> int:
-    """Return the class index that the name of an image's folder, if below ``folder``, or else its own gives by label; -1 if neither does.
-
-    In a folder per class the files are often numbered, which may be labels, too.
-    """
+    """Return the class that the name of an image's folder, if below ``folder``, or else its own gives; -1 if neither does."""
     stem = re.sub(r"^n[0-9]{8}_", "", file.stem)
+    # The folder first: the files of a class are often numbered, and numbers may be labels, too.
     names = [*([file.parent.name] if file.parent != folder else []), stem, re.sub(r"_?[0-9]+$", "", stem)]
     return next((index for name in names if (index := _class_named(name, labels)) >= 0), -1)
 

@@ -90,12 +90,10 @@ def _label(value: Any, names: Sequence[str]) -> Label:
 
 
 def _class_names(samples: Any) -> list[str]:
-    """Return the names of a data set's classes, its ``classes`` or those of what it is a part of; perhaps none.
-
-    The synonyms of one, a tuple in torchvision's ImageNet, are joined.
-    """
+    """Return the names of a data set's classes, its ``classes`` or those of what it is a part of; perhaps none."""
     while not hasattr(samples, "classes") and isinstance(samples, torch.utils.data.Subset):
         samples = samples.dataset
     classes = getattr(samples, "classes", None)
     names = classes if isinstance(classes, list | tuple) else ()
+    # torchvision's ImageNet has a tuple of synonyms for each
     return [", ".join(name) if isinstance(name, tuple | list) else str(name) for name in names]

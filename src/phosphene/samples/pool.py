@@ -51,10 +51,7 @@ class SamplePool:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash, as hex, of all pixels and of which samples are held out; cached.
-
-        Equal hashes mean equal samples.
-        """
+        """Hash, as hex, of all pixels and of which samples are held out; cached."""
         digest = hashlib.sha256()
         for part in (self.pixels, self.held_out):
             digest.update(repr(tuple(part.shape)).encode())

@@ -16,7 +16,7 @@ Maker = Callable[[np.random.Generator, int, tuple[int, int, int]], np.ndarray]
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return 320 generated images, always the same, of kind ``where``, uint8 (n, c, h, w), and ``[]``; SamplesError for an unknown kind.
+    """Return 320 generated images of kind ``where``, always the same, uint8 (n, c, h, w), and an empty list.
 
     Raises:
         SamplesError: there is no such kind.

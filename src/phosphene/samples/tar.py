@@ -57,10 +57,7 @@ class ImageArchive:
         return int(text) if text and text.isdecimal() else text
 
     def _bytes(self, member: tarfile.TarInfo) -> bytes:
-        """Return the bytes of one file of the archive.
-
-        In a compressed archive, what lies before it is decompressed again if it was passed.
-        """
+        """Return the bytes of one file of the archive."""
         file = self._archive.extractfile(member)
         assert file is not None  # noqa: S101  (only files are members)
         return file.read()

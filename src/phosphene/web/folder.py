@@ -18,7 +18,7 @@ from phosphene.runs.directory import PREVIEW
 # Name of the run if the served folder is a run itself.
 HERE = "@"
 MAX_DEPTH, MAX_BYTES = 5, 100_000_000
-THUMBNAIL_SIDE, MAX_PIXELS = 192, 4096 * 4096
+THUMBNAIL_SIDE = 192
 
 
 class NotHereError(PhospheneError):
@@ -26,13 +26,9 @@ class NotHereError(PhospheneError):
 
 
 class Folder:
-    """The served folder: finds the run directories in it, and refuses every path that leads out of it.
+    """The served folder and the run directories in it. What leads out of it, by ``..``, a link or otherwise, does not exist.
 
-    A run's name is its path below the folder, with slashes. Whatever leads out of the folder, by ``..``, a link or
-    otherwise, does not exist.
-
-    Args:
-        root: The folder.
+    A run's name is its path below the folder, with slashes.
     """
 
     def __init__(self, root: Path) -> None:
@@ -75,10 +71,11 @@ class Folder:
         """
         try:
             real_path = path.resolve(strict=True)
-            _status_of_regular_file(real_path)
+            status = real_path.stat()
         except (OSError, ValueError, RuntimeError):
             raise NotHereError("there is no such file here.") from None
-        if not real_path.is_relative_to(self.root):
+        is_inside = real_path.is_relative_to(self.root)
+        if not is_inside or not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
             raise NotHereError("there is no such file here.")
         return real_path
 
@@ -96,19 +93,6 @@ class Folder:
         raise NotHereError("the run has no such map.")
 
 
-def _status_of_regular_file(path: Path) -> os.stat_result:
-    """Return a file's ``os.stat_result``.
-
-    Raises:
-        OSError: the file is missing.
-        NotHereError: it is not a regular file, or is larger than 100 MB.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-        raise NotHereError("there is no such file here.")
-    return status
-
-
 def read_cached(read: Callable[[Path], Any], path: Path) -> Any:
     """Return ``read(path)``; the result, but no error, is cached until the file's time or size changes.
 
@@ -116,7 +100,7 @@ def read_cached(read: Callable[[Path], Any], path: Path) -> Any:
         OSError: the file is missing.
         NotHereError: it is not a regular file, or is larger than 100 MB.
     """
-    status = _status_of_regular_file(path)
+    status = path.stat()
     return _read_version(read, path, status.st_mtime_ns, status.st_size)
 
 
@@ -150,8 +134,6 @@ def thumbnail(path: Path) -> bytes:
     """
     try:
         with Image.open(path, formats=("PNG", "WEBP")) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise NotHereError("the image is too large to be shown.")
             reduced_image = image.convert("RGB")
             reduced_image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -34,7 +34,7 @@ OPTIONS = {"concepts": "concept", "every": "all"}  # the others are called like 
 
 
 class FormError(PhospheneError):
-    """Raised for a form that cannot be acted on: ``faults`` holds what is wrong by field, or under ``""`` what is wrong with it as a whole.
+    """Raised for a form that cannot be acted on.
 
     Attributes:
         faults: Field -> what is wrong with it; under ``""``, for example, that too many commands are running.
@@ -47,7 +47,7 @@ class FormError(PhospheneError):
 
 @dataclass(frozen=True)
 class Command:
-    """A ``phosphene`` command that a form asks for: action (map, scan or check), name of its run directory, values of its fields.
+    """A ``phosphene`` command that a form asks for.
 
     Attributes:
         action: ``map``, ``scan`` or ``check``.
@@ -67,7 +67,7 @@ class Command:
         return str(self.values.get("model", self.name))
 
     def words(self, run: Path) -> list[str]:
-        """Return the list of words that follow ``phosphene`` on the command line, for the run directory ``run``.
+        """Return the words that follow ``phosphene`` on the command line, for the run directory ``run``.
 
         Every value is one word, joined to its option by ``=``, or stands after ``--``: it cannot be an option of its
         own, and no shell interprets it.
@@ -85,7 +85,7 @@ class Command:
 
 
 def read_form(fields: Mapping[str, str], *, trust: bool) -> Command:
-    """Return the command that a form asks for; FormError for missing or malformed fields (:mod:`phosphene.web.validate` tries the values).
+    """Return the command that a form asks for; :mod:`phosphene.web.validate` tries the values.
 
     Paths may lie anywhere: those who can submit this form (see :mod:`phosphene.web.guard`) can read them anyway.
 
@@ -120,7 +120,7 @@ def read_form(fields: Mapping[str, str], *, trust: bool) -> Command:
 
 
 def _field_faults(action: str, values: Mapping[str, Any], name: str) -> dict[str, str]:
-    """Return field -> message for fields of an action that must not be empty but are, and for a recipe change (``set``) without ``=``."""
+    """Return field -> message for fields that are empty and must not be, and for a recipe change (``set``) without ``=``."""
     if action == "check":
         return {} if name else {"run": "Choose a run."}
     found = {} if values["model"] else {"model": "Enter a model, for example demo:shapes."}
@@ -132,7 +132,7 @@ def _field_faults(action: str, values: Mapping[str, Any], name: str) -> dict[str
 
 
 def _value(key: str, text: str) -> "str | list[str] | int | bool":
-    """Return the value of the form's field ``key`` for a text, maybe empty; FormError, which does not name the field, if malformed."""
+    """Return the value of the form's field ``key`` for a text, maybe empty; FormError if malformed."""
     if key in TICKS:
         return bool(text)
     if key in NUMBERS:
@@ -148,7 +148,7 @@ def _value(key: str, text: str) -> "str | list[str] | int | bool":
 
 
 def _whole(text: str, least: int, most: int, default: int) -> int:
-    """Return the whole number that a text stands for, ``default`` if it is empty; FormError unless it is one from ``least`` to ``most``."""
+    """Return the whole number that a text stands for, ``default`` if it is empty; FormError unless it is in the range."""
     if not re.fullmatch(r"[0-9]{0,10}", text) or not least <= int(text or default) <= most:
         raise FormError(f"Enter a whole number from {least} to {most:,}.")
     return int(text or default)
@@ -160,10 +160,7 @@ def safe_name(text: str) -> str:
 
 
 def default_name(action: str, values: Mapping[str, Any]) -> str:
-    """Return the default name of a run from the values of a form's fields: the names of model and recipe, or of model and ``scan``.
-
-    A short hash follows if the recipe, the samples or the references are not the default.
-    """
+    """Return the default name of a run: model and recipe, or model and ``scan``, and a short hash of what is not the default."""
     what = values.get("recipe", action)
     changes = (what, values.get("set", values.get("reference")), values["samples"])
     plain = (what in RECIPES or action == "scan") and not any(changes[1:])

@@ -43,7 +43,7 @@ CACHEABLE = {"cache-control": "private, max-age=86400, immutable"}
 
 
 class Gallery:
-    """The pages of a served folder: a method per address, which takes the request or values from path and query, and returns the response.
+    """The pages of a served folder: a method per address takes the request, or values from it, and returns the response.
 
     Args:
         root: The folder whose run directories are shown; nothing outside it is.
@@ -66,16 +66,11 @@ class Gallery:
 
     def runs(self, request: Request) -> Response:
         """Return the page that lists all runs, and the commands that have no run directory yet; 304 if it has not changed."""
-        runs = run_views(self.folder, self.processes.running)
+        runs, processes = run_views(self.folder, self.processes.running), self.processes.copy()
         # Processes without a run directory have only just started, or failed before they made one.
         names = {run.name for run in runs}
-        starting = [
-            one
-            for one in list(self.processes.copy().values())[::-1]
-            if one.name not in names and one.state != "finished"
-        ]
-        shown = {"runs": runs, "processes": self.processes.copy(), "starting": starting}
-        return self._live_page(request, "runs.html", **shown, title="Runs")
+        starting = [one for one in reversed(processes.values()) if one.name not in names and one.state != "finished"]
+        return self._live_page(request, "runs.html", runs=runs, processes=processes, starting=starting, title="Runs")
 
     def run(self, request: Request, name: str) -> Response:
         """Return the page of the run ``name``, or of its command while it is being started; 304 if it has not changed."""
@@ -116,10 +111,7 @@ class Gallery:
         return self.page("compare.html", runs=runs, a=a, b=b, found=found, error=error, title="Compare")
 
     def new(self, action: str = "map", model: str = "", run: str = "", edit: str = "") -> HTMLResponse:
-        """Return the page of the form that starts a command, filled from the query, or from the command on run ``edit`` if it is known.
-
-        The form proposes another name if the run exists, because a run takes no other model, recipe or samples.
-        """
+        """Return the page of the form that starts a command, filled from the query, or from the command on run ``edit`` if it is known."""
         process = self.processes.get(edit)
         if process is None:
             return self._form({"action": action, "model": model, "run": run})
@@ -143,11 +135,7 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(name)}", status_code=303)
 
     async def dismiss(self, request: Request) -> Response:
-        """Remove an ended command from the list and redirect there; failures.json says why it failed, unless it lists failed maps already.
-
-        The run directory stays, and so does a command that still runs. The reason is not written if the
-        file already lists maps that failed, or if another process holds the run for more than 10 seconds.
-        """
+        """Remove an ended command from the list and redirect there; why it failed is noted in the run's ``failures.json``."""
         name, process = await self._process(request)
         if not process.running:
             with contextlib.suppress(PhospheneError):  # a run that cannot be read or written loses only the reason
@@ -161,7 +149,7 @@ class Gallery:
         return HTMLResponse(self.templates.get_template(template).render(variables), status)
 
     def _live_page(self, request: Request, template: str, **variables: Any) -> Response:
-        """Return a page rendered from a template, or status 304 if the browser, which asks again and again, has the same page already."""
+        """Return a page that the browser asks for again and again; status 304 if it has the same one already."""
         page = self.page(template, **variables)
         page.headers["etag"] = etag = f'"{hashlib.sha256(page.body).hexdigest()[:24]}"'
         if request.headers.get("if-none-match") == etag:
@@ -169,7 +157,7 @@ class Gallery:
         return page
 
     def _comparison(self, a: str, b: str) -> dict[str, Any]:
-        """Return variables for the page that compares two runs, given by name: the comparison, names, a function for image URLs."""
+        """Return what the page shows of two runs, given by name: the comparison, names, a function for image URLs."""
         runs = [self.folder.run(name) for name in (a, b)]
         places = [quote(name) for name in (a, b)]
         with self._comparing:
@@ -200,10 +188,7 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(command.name)}", status_code=303)
 
     def _run_directory(self, command: Command) -> Path:
-        """Return the path of a command's run directory; FormError if a run to check is missing, or a new one lies in a run or at a link.
-
-        No new run is made inside another run, or at a symbolic link.
-        """
+        """Return the path of a command's run directory; FormError if a run to check is missing, or a new one lies in a run or at a link."""
         if command.action == "check":
             try:
                 self.folder.run(command.name)
@@ -217,7 +202,7 @@ class Gallery:
         return self.root / command.name
 
     def _free_name(self, name: str) -> str:
-        """Return, for ``star`` or ``star-7``, the first of ``star-2``, ``star-3`` ... that no run, file or command has; never ``star``."""
+        """Return, for ``star`` or ``star-7``, the first of ``star-2``, ``star-3`` ... that no run, file or command has."""
         stem = re.sub(r"-[0-9]+$", "", name)[: LONGEST_NAME - 6]
         names = (f"{stem}-{number}" for number in itertools.count(2))
         return next(one for one in names if not (self.root / one).exists() and one not in self.processes)
@@ -228,8 +213,8 @@ class Gallery:
         """Return the page with the form that starts a command, filled with ``fields``; ``faults`` (field -> message) stand beside."""
         action = fields.get("action", "map")
         action, faults = action if action in FIELDS else "map", faults or {}
-        runs = [view for view in run_views(self.folder) if view.facts is not None]
-        specs = {view.facts["model"]["spec"] for view in runs if view.facts is not None}
+        runs = [view for view in run_views(self.folder) if view.facts]
+        specs = {view.facts["model"]["spec"] for view in runs}
         return self.page(
             "new.html",
             status,
@@ -247,7 +232,7 @@ class Gallery:
         )
 
     async def _process(self, request: Request) -> tuple[str, CommandProcess]:
-        """Return the name of the run in a submitted form, and the command started for it, running or ended; HTTP status 404 if none was."""
+        """Return the name of the run in a submitted form, and the command started for it; status 404 if none was."""
         name = (await self._fields(request)).get("name", "")
         process = self.processes.get(name)
         if process is None:
@@ -277,16 +262,13 @@ def capitalized(text: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _compare(a: Path, b: Path, *versions: object) -> "Comparison":
-    """Return the Comparison of the runs at two paths, with Jobs in place of maps, whose tensors would fill the memory.
-
-    It is cached by paths and ``versions``, which change when a run's maps or scores do.
-    """
+    """Return the Comparison of the runs at two paths, with Jobs in place of maps, whose tensors would fill the memory; cached."""
     comparison = compare(a, b)
     jobs: Any = tuple({index: [one.job for one in maps] for index, maps in side.items()} for side in comparison.maps)
     return replace(comparison, maps=jobs)
 
 
 def _version(run: RunDirectory) -> tuple[str, int]:
-    """Return a cache key for a run, (hash of its maps, time of its scores), which differs whenever its maps or scores have changed."""
+    """Return what differs whenever a run's maps or scores have changed."""
     scores = run.path / SCORES
     return run.maps_sha256(), scores.stat().st_mtime_ns if scores.is_file() else 0

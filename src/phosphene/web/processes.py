@@ -67,7 +67,7 @@ class CommandProcess:
 
     @property
     def state(self) -> str:
-        """State of the process: ``running``, ``stopping``, ``stopped``, ``failed``, or ``finished`` (code 0, or a scan with a verdict)."""
+        """``running``, ``stopping``, ``stopped``, ``failed``, or ``finished`` (exit code 0, or a scan with a verdict)."""
         code = self.process.poll()
         if code is None:
             return "stopping" if self.stopping else "running"
@@ -123,14 +123,14 @@ def last_progress(lines: Sequence[str]) -> str:
 
 
 class Processes(dict[str, CommandProcess]):
-    """Dictionary of the processes that the gallery has started, by name of the run, the latest last; starts and ends them."""
+    """The processes that the gallery has started, by name of the run, the latest last."""
 
     @property
     def running(self) -> list[str]:
         """Names of the runs on which a process works, in the order of starting."""
         return [name for name, one in self.copy().items() if one.running]  # threads read what the event loop changes
 
-    def start(self, command: Command, run: Path) -> CommandProcess:
+    def start(self, command: Command, run: Path) -> None:
         """Start a command on directory ``run``, enter it here, return it; FormError if one is at work there already, or too many are.
 
         Raises:
@@ -142,10 +142,9 @@ class Processes(dict[str, CommandProcess]):
         if len(running) >= MOST_RUNNING:
             raise FormError(f"{len(running)} runs are in progress; more would slow all of them down. Wait for one.")
         self.pop(command.name, None)
-        self[command.name] = process = CommandProcess(command, run)
+        self[command.name] = CommandProcess(command, run)
         for name in [name for name, one in self.copy().items() if not one.running][:-MOST_LISTED]:
             del self[name]
-        return process
 
     def close(self) -> None:
         """Interrupt all running processes, and kill those that have not ended ten seconds later."""

@@ -2,11 +2,10 @@
 
 import contextlib
 import errno
-import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from phosphene.checked import checked
@@ -27,7 +26,7 @@ def serve(
     browse: bool = False,
     on_message: Callable[[str], None] = print,
 ) -> None:
-    """Run the web server that shows the runs below ``folder`` at ``host`` and ``port`` until it is interrupted; returns nothing.
+    """Run the web server that shows the runs below ``folder`` until it is interrupted.
 
     Args:
         folder: The folder of the runs; the default one may be missing, and the first run then makes it.
@@ -66,22 +65,8 @@ def serve(
         on_message(f"gallery of {root} at {url} (Ctrl+C ends it)")
         if browse:
             threading.Timer(0.5, webbrowser.open, [url]).start()
-        with contextlib.suppress(KeyboardInterrupt), _interruptible():
+        with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again when it has ended
             server.run(sockets=[bound])
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Context in which Ctrl-C raises KeyboardInterrupt in the main thread, whatever handled the signal before and does afterwards."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # A shell has the jobs that it starts in the background ignore the signal, and their children inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 def _bind(host: str, port: "int | None", on_message: Callable[[str], None]) -> socket.socket:

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError, RunError, one_line
 from phosphene.labels import first_synonym
-from phosphene.outputs import REGRESSION
 from phosphene.reports.checks import check_section
 from phosphene.reports.scan_words import all_to_all, glance, headline, short_label
 from phosphene.runs import RunDirectory
@@ -32,10 +31,9 @@ VERDICTS = {BACKDOORED: "backdoor suspected", CLEAN: "no backdoor found", INCONC
 
 @dataclass(frozen=True)
 class MapView:
-    """A map as pages show it: label, seed, state (finished, growing, missing), confidence etc., steps taken, a version for its image's URL.
+    """A map as pages show it.
 
-    ``state`` is ``finished``, ``growing`` or ``missing``; ``version`` changes with the image, and is empty if there
-    is none.
+    ``state`` is ``finished``, ``growing`` or ``missing``; ``version`` changes with the image, and is empty if there is none.
     """
 
     label: str
@@ -74,18 +72,18 @@ class ScanView:
         reasons: The reasons for it.
     """
 
-    name: str
+    name: str  # of the run that holds it, for the address of its report
     model: str
-    mark: str
-    verdict: str
-    classes: str = ""
-    text: str = ""
+    mark: str  # good, bad or unsure
+    verdict: str  # in a few words
+    classes: str = ""  # that are suspected
+    text: str = ""  # the verdict in a sentence
     reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as the pages show it: name, state (finished, running, stopped, damaged), ``run.json``, maps, and processes that make them.
+    """A run as the pages show it.
 
     ``state`` is ``finished``, ``running``, ``stopped`` or ``damaged``; ``scan`` is the scan of the run itself, and
     ``other_scans`` are those of the runs below it; ``checks`` sums up its sanity checks (``mark`` and ``text``);
@@ -96,7 +94,7 @@ class RunView:
     state: str
     modified: float = 0.0
     error: str = ""
-    facts: "dict[str, Any] | None" = None
+    facts: dict[str, Any] = field(default_factory=dict)  # empty if it is damaged
     maps: tuple[MapView, ...] = ()
     beats: tuple[SignOfLife, ...] = ()
     report: bool = False
@@ -109,11 +107,6 @@ class RunView:
     def is_scan(self) -> bool:
         """Whether the run has a ``scan.json`` or no maps at all, so that a scan made it, and its maps, if any, are of the suspects."""
         return self.scan is not None or not self.maps
-
-    @property
-    def can_be_scanned(self) -> bool:
-        """Whether the network has classes, as a scan needs, and no measurements; so it is taken for where an old run does not say."""
-        return bool((self.facts or {}).get("model", {}).get("output") != REGRESSION)
 
     @property
     def finished_maps(self) -> int:
@@ -240,7 +233,7 @@ def _checks(folder: Folder, run: RunDirectory, maps: tuple[MapView, ...]) -> "di
 @functools.lru_cache(maxsize=500)
 def _checks_line(run: Path, *versions: object) -> "dict[str, str] | None":
     """Return ``mark`` and ``text``, as a dictionary, that sum up a run's checks; cached until ``versions`` change; or ``None``."""
-    section = check_section(RunDirectory(run))
+    section = check_section(RunDirectory(run), RunDirectory(run).facts())
     return next(iter(section["glance"]), None) if section else None
 
 
@@ -261,13 +254,5 @@ def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None")
 def _map_facts(map_json: Path) -> dict[str, Any]:
     """Read the ``map.json`` at a path; return its figures that the pages show, by field of ``MapView``; RunError if damaged."""
     facts = read_map_json(map_json.parent)
-    return {
-        **{key: _plausible_number(facts[key]) for key in ("p_class", "targeting_rate")},
-        "seconds": _plausible_number(facts["seconds"]) or 0.0,
-        "version": facts["map_sha256"][:12],
-    }
-
-
-def _plausible_number(value: "float | None") -> "float | None":
-    """Return a number or ``None`` from JSON as float or ``None``; also ``None`` for NaN and for a number that is far too large."""
-    return float(value) if value is not None and -1e12 < value < 1e12 else None
+    figures = {key: facts[key] for key in ("p_class", "targeting_rate", "seconds")}
+    return {**figures, "version": facts["map_sha256"][:12]}

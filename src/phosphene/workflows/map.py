@@ -16,7 +16,7 @@ from phosphene.reports import write_report
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
 from phosphene.runs.frames import NAME as FRAMES
-from phosphene.runs.live import remove_ended_signs
+from phosphene.runs.live import remove_signs
 from phosphene.runs.lock import hold
 from phosphene.samples import MEMORY
 from phosphene.version import __version__
@@ -188,7 +188,7 @@ def execute(
         finally:
             for one in plan_list:
                 Checkpoints(one.run.path).tidy()
-                remove_ended_signs(one.run.path)
+                remove_signs(one.run.path)
         if stop():
             counts = queue.counts
             raise KeyboardInterrupt(f"{counts.made + counts.cached:,} of {count(counts.maps, 'map')} finished")
