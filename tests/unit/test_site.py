@@ -1,10 +1,12 @@
 """The site: whole or not at all, one page per class and model, and nothing that its folder does not hold."""
 
+import errno
 import html
 import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -169,6 +171,32 @@ def test_an_earlier_site_stays_until_the_new_one_is_whole(runs, tmp_path):
     write_site([runs[0], runs[2]], site)
     assert "other &lt;b&gt;" in text(site, "index.html")
     assert (names(site), names(site.parent)) == (sorted(CONTENT), [".site.lock", "site"])
+
+
+def test_a_site_that_was_moved_aside_by_a_killed_process_is_put_back(runs, tmp_path):
+    site = tmp_path / "out" / "site"
+    write_site(runs[:1], site)
+    site.rename(site.parent / ".site.phosphene-1.old")
+    with pytest.raises(RunError, match="given twice"):
+        write_site([runs[0], runs[0]], site)
+    assert names(site.parent) == [".site.lock", "site"]
+
+
+def test_an_earlier_site_is_put_back_where_the_new_one_cannot_be_moved_into_its_place(runs, tmp_path, monkeypatch):
+    site, move = tmp_path / "out" / "site", Path.replace
+    write_site(runs[:1], site)
+    before = (site / "index.html").read_bytes()
+
+    def refuse_the_new_one(path, target):
+        if path.name.endswith(".part") and path.is_dir():
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return move(path, target)
+
+    monkeypatch.setattr(Path, "replace", refuse_the_new_one)
+    with pytest.raises(RunError, match="Permission denied"):
+        write_site(runs, site)
+    assert (site / "index.html").read_bytes() == before
+    assert names(site.parent) == [".site.lock", "site"]
 
 
 def test_a_second_command_does_not_touch_a_site_that_is_being_written(runs, tmp_path):

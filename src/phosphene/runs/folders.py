@@ -17,7 +17,8 @@ from phosphene.runs.atomic import writing
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
     """Context that yields a temporary folder to fill, and puts it at ``folder`` at its end.
 
-    If the block fails, ``folder`` stays as it was. A lock beside it, ``.NAME.lock``, is held meanwhile.
+    If the block fails, ``folder`` stays as it was. A lock beside it, ``.NAME.lock``, is held meanwhile. What a killed process
+    has left beside it is removed, and a folder that it had moved aside is put back first.
 
     Args:
         folder: The folder: a new one, an empty one, or one with all that is in ``content`` and nothing else.
@@ -40,7 +41,10 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
             raise RunError(f"{folder} is being written by another command: wait until it ends.") from None
     with held, writing(folder):
         beside = f".{place.name}.phosphene-"
-        for left in place.parent.glob(f"{glob.escape(beside)}*"):  # by a process that was killed
+        moved_aside = list(place.parent.glob(f"{glob.escape(beside)}*.old"))
+        if moved_aside and not place.exists():  # by a process that was killed between the two moves below
+            moved_aside[0].replace(place)
+        for left in place.parent.glob(f"{glob.escape(beside)}*"):
             shutil.rmtree(left, ignore_errors=True)
         part = place.with_name(f"{beside}{secrets.token_hex(4)}.part")
         part.mkdir()
@@ -52,6 +56,10 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
                 place.replace(old)
             part.replace(place)
             shutil.rmtree(old, ignore_errors=True)
+        except BaseException:
+            if old.exists() and not place.exists():
+                old.replace(place)
+            raise
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
