@@ -189,13 +189,15 @@ def test_readings_of_the_source_and_of_others(tmp_path):
 # --- natural pictures
 
 
-def test_natural_pictures_stand_beside_their_class_and_are_stored_once(tmp_path):
+def test_natural_pictures_stand_beside_their_class_and_are_stored_once(tmp_path, monkeypatch):
     run = begin(tmp_path / "run", [tiny.concept_map(0), tiny.concept_map(0, 1), tiny.concept_map(3)])
     folder = tmp_path / "pictures"
     (folder / "maillot").mkdir(parents=True)
     Image.new("RGB", (20, 20), (250, 0, 0)).save(folder / "n02129165_lion.png")
     Image.new("RGB", (20, 20), (0, 250, 0)).save(folder / "maillot" / "7.png")
     Image.new("RGB", (20, 20)).save(folder / "teapot.png")
+    monkeypatch.chdir(folder)
+    assert "natural-" not in page(run, reference="")
     text = page(run, reference=str(folder))
     stored = dict(re.findall(r'<image id="natural-(\d+)" href="data:image/webp;base64,([^"]+)"', text))
     colours = {

@@ -22,5 +22,5 @@ from phosphene.cli import options
 @options.as_json
 def command(run: Path, reference: "str | None", columns: "int | None", size: "int | None", as_json: bool) -> None:
     """Write RUN/report.html, which opens offline, and the contact sheet RUN/sheet.png; print the report's path."""
-    report = ph.report(run, reference=reference or None, columns=columns, size=size)
+    report = ph.report(run, reference=reference, columns=columns, size=size)
     options.print_json({"report": str(report)}) if as_json else click.echo(str(report))

@@ -52,7 +52,8 @@ def write_report(
     run = to_run(run)
     facts = run.facts()
     run.require_writable()
-    spec, examples = ("", {}) if reference is None else natural_images(reference, facts)
+    is_empty = isinstance(reference, str) and not reference  # as a path, it would be the working directory
+    spec, examples = ("", {}) if reference is None or is_empty else natural_images(reference, facts)
     parts = {name: part for name, function in SECTIONS.items() if (part := function(run, facts)) is not None}
     gallery, scan = parts.get("gallery"), parts.get("scan")
     if gallery is None and scan is None:
