@@ -18,7 +18,7 @@ from phosphene.runs.directory import PREVIEW
 # Name of the run if the served folder is a run itself.
 HERE = "@"
 MAX_DEPTH, MAX_BYTES = 5, 100_000_000
-THUMBNAIL_SIDE = 192
+THUMBNAIL_SIDE, MAX_PIXELS = 192, 4096 * 4096
 
 
 class NotHereError(PhospheneError):
@@ -98,7 +98,6 @@ def read_cached(read: Callable[[Path], Any], path: Path) -> Any:
 
     Raises:
         OSError: the file is missing.
-        NotHereError: it is not a regular file, or is larger than 100 MB.
     """
     status = path.stat()
     return _read_version(read, path, status.st_mtime_ns, status.st_size)
@@ -134,6 +133,8 @@ def thumbnail(path: Path) -> bytes:
     """
     try:
         with Image.open(path, formats=("PNG", "WEBP")) as image:
+            if image.width * image.height > MAX_PIXELS:  # a small file may be an image that fills the memory
+                raise NotHereError("the image is too large to be shown.")
             reduced_image = image.convert("RGB")
             reduced_image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -131,7 +131,7 @@ class Processes(dict[str, CommandProcess]):
         return [name for name, one in self.copy().items() if one.running]  # threads read what the event loop changes
 
     def start(self, command: Command, run: Path) -> None:
-        """Start a command on directory ``run``, enter it here, return it; FormError if one is at work there already, or too many are.
+        """Start a command on directory ``run``, and enter it here.
 
         Raises:
             FormError: a command is at work on this run already, or too many are.

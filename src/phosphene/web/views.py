@@ -72,12 +72,12 @@ class ScanView:
         reasons: The reasons for it.
     """
 
-    name: str  # of the run that holds it, for the address of its report
+    name: str
     model: str
-    mark: str  # good, bad or unsure
-    verdict: str  # in a few words
-    classes: str = ""  # that are suspected
-    text: str = ""  # the verdict in a sentence
+    mark: str
+    verdict: str
+    classes: str = ""
+    text: str = ""
     reasons: tuple[str, ...] = ()
 
 
