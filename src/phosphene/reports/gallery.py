@@ -78,7 +78,7 @@ def _contrasts(cards: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         places = (Sides(up), Sides(up, against), Sides(against, up), Sides(against))
         row = [first[place] for place in places if place in first]
         if len(row) > 1:
-            shown = [{"map": one["map"], "image": data_url(one["thumbnail"])} for one in row]
+            shown = [{"map": one["map"], "image": data_url(one["thumbnail"])} for one in row if "thumbnail" in one]
             rows.setdefault(frozenset((up, against)), shown)
     return list(rows.values())
 
@@ -111,9 +111,11 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
     side = SIDE if maps <= MOST_LARGE else SIDE // 2
     multi_label = facts["model"].get("output") in MULTI_LABEL
     images_of = partial(_images, scale=scale, quality=quality, side=side)
-    for one, images in in_threads(images_of, run.maps()):
+    for number, (one, images) in enumerate(in_threads(images_of, run.maps())):
         found = classifications(classifiers, facts, (one.index, one.seed))
         card = _words(one, found["own"], multi_label=multi_label) | found | images
+        if number >= MOST_ON_SHEET:
+            del card["thumbnail"]  # nothing shows it, and those of all maps may fill the memory
         animation = run.folder(one.job, one.label) / FRAMES
         size_of_frames = animation.stat().st_size if animation.is_file() else 0
         if 0 < size_of_frames <= bytes_for_frames:
