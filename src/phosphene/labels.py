@@ -146,7 +146,7 @@ class Labels(Sequence[str]):
         return next((indices for group, indices in self.groups.items() if comparable(group) == key), ())
 
     def _indices_of_group(self, group: str, members: Sequence[str | int], groups: Iterable[str]) -> tuple[int, ...]:
-        """Return the sorted indices of the classes that a group's ``members`` name; ``groups`` are the names of all groups."""
+        """Return the sorted indices of a group's ``members``, classes and none of ``groups``, the names of all groups; or CardError."""
         is_name = isinstance(group, str) and is_utf8(group) and bool(comparable(group))
         if not is_name or re.search(r'[,"]|^\(?-?[0-9]+\)?$', group.strip()):
             raise CardError(f"group {group!r}: its name has to be words, without commas and quotes.")
@@ -246,7 +246,8 @@ def check_labels(names: Iterable[str], where: str = "") -> list[str]:
     """Return names as a list, after checking that captions and file names can hold them.
 
     Raises:
-        CardError: the names have no order, or one is no text, too long, or holds a lone surrogate; it begins with ``where``.
+        CardError: the names have no order, or one is no text, too long, or holds a lone surrogate; for a name, the message
+            begins with ``where``.
     """
     if isinstance(names, Mapping | AbstractSet):
         raise CardError(f"labels are a {type(names).__name__}: give a list of texts, in the order of the outputs.")

@@ -40,9 +40,7 @@ def alone_with(module: nn.Module) -> Iterator[None]:
     """For a ``with`` block: keep other threads out of such blocks with this module or a part of it.
 
     What changes a module for a while, and restores it, would take for its own state what another thread has made of it.
-
-    Raises:
-        PhospheneError: threads that each use several networks wait for each other.
+    Two threads that each use both of two networks at once have to open them in the same order, or wait forever.
     """
     with _GUARD:
         turns = [_TURNS.setdefault(part, Turn()) for part in sorted(module.modules(), key=id)]

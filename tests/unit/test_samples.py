@@ -108,7 +108,7 @@ def test_linked_folders_are_searched_once_and_loops_end(tmp_path):
     pool = load_samples(folder, SHAPE)
     assert len(pool) == 4
     found = {Path(one.split(" (")[0]): one.partition(" (")[2] for one in pool.skipped}
-    assert found == {Path("gone"): "a broken link, or no file)"}
+    assert found == {Path("gone"): "a broken link, or not a regular file)"}
     assert load_labelled(str(folder), SHAPE, Labels(["again", "crane"]), 9)[1] == [0, 0, 1, 1]
     for name in ("lion", "crane", "again"):
         (folder / name).unlink()

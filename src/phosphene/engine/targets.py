@@ -24,8 +24,8 @@ def targets_of(
 ) -> Tensor:
     """Return targets of Sides: indices (n,) of single classes (not multi-label), or int8 (n, columns): 1 for, -1 against.
 
-    The columns are the classes, the units, for which Sides without classes stand in order, and for a multi-label network or
-    with units "none of these".
+    The columns are the classes, the units, and for a multi-label network or with units "none of these". Sides without
+    classes stand for units, in the order of their columns. A multi-label network gets int8 targets for single classes, too.
     """
     units = sum(not up for up, _ in sides)
     if not multi_label and all(len(up) == 1 and not against for up, against in sides):
@@ -39,10 +39,10 @@ def targets_of(
 
 
 def virtual_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits and class indices (n,) for a cross-entropy: for classes as given; for sets, all marked 1 against those marked -1.
+    """Return the logits and class indices (n,) whose cross-entropy is that of the targets.
 
-    For sets the target is column 0, the log-sum-exp of the logits marked 1. All other columns follow it, -inf but for those
-    marked -1.
+    Targets that are class indices are returned as they are, with the logits. For sets, the target is always column 0, the
+    log-sum-exp of the logits marked 1. All other columns follow it, -inf but for those marked -1.
     """
     if targets.ndim == 1:
         return logits, targets

@@ -157,7 +157,9 @@ class UnitClassifier(Classifier):
         return torch.cat([logits.to(columns[0]), torch.stack(columns, 1)], 1)
 
     def confidences(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the probability of each row's target, (n,) in [0, 1]; of a unit, the share of its own samples that activate it less.
+        """Return the probability of each row's target, (n,) in [0, 1]; of a unit, the share of samples that activate it less.
+
+        The samples are those whose activations the classifier was made with.
 
         Args:
             logits: (n, classes + units).

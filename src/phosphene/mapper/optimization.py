@@ -62,7 +62,8 @@ def map_jobs(
         frames: Images of each map as it develops, evenly spaced over all steps; they do not change the map.
 
     Raises:
-        PhospheneError: as :class:`MapOptimization` and its methods say.
+        NumericError: the network gives NaN or infinity.
+        RecipeError: the network has no spatial activation, or not the one that the recipe names.
     """
     optimization = MapOptimization(engine, pool, jobs, recipe)
     recorder = FrameRecorder(frames, recipe.contrast)

@@ -30,8 +30,8 @@ class Checkpoint(NamedTuple):
         state: Tensors of the unfinished optimization.
     """
 
-    jobs: tuple[Job, ...]  # in the order of the state's rows
-    state: dict[str, Tensor]  # of the unfinished optimization
+    jobs: tuple[Job, ...]
+    state: dict[str, Tensor]
 
 
 class Checkpoints:

@@ -168,7 +168,10 @@ def read_live(path: Path) -> list[SignOfLife]:
 
 
 def remove_signs(path: Path) -> None:
-    """Delete the signs of life in the run at ``path``, which this process holds; one that is alive writes its next one."""
+    """Delete all signs of life in the run at ``path``, which this process has to hold.
+
+    A worker of it that is still alive writes another one at its next step.
+    """
     shutil.rmtree(path / FOLDER, ignore_errors=True)
 
 

@@ -70,7 +70,7 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
             if is_image and is_file(path):  # reading a pipe or device would never end
                 files.append(path)
             elif is_image or (path.is_symlink() and not exists(path)):
-                skipped.append(f"{_printable(path, folder)} (a broken link, or no file)")
+                skipped.append(f"{_printable(path, folder)} (a broken link, or not a regular file)")
     files.sort()
     if not files and skipped and skipped[0].endswith("(a run directory)"):
         raise SamplesError(
@@ -90,9 +90,9 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
 def walk(
     folder: Path, on_error: "Callable[[OSError], None] | None" = None
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield each folder at and below ``folder`` once, as ``os.walk`` does, and then what links lead to, but to folders that hold them.
+    """Yield each folder at and below ``folder`` once, as ``os.walk`` does, and then the folders that links lead to.
 
-    ``Path.rglob`` follows no links, and omits what it may not list.
+    A link to a folder that holds the link is not followed. ``Path.rglob`` follows no links, and omits what it may not list.
     """
     resolved_folders: set[Path] = set()
     starts = [folder]

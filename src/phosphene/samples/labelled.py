@@ -74,7 +74,9 @@ def load_labelled(
 def examples_of(
     samples: "str | SamplePool", shape: tuple[int, int, int], labels: Labels, indices: Collection[int]
 ) -> dict[int, np.ndarray]:
-    """Return class index -> first image, uint8 of ``shape`` (of a pool in memory: of its own), of classes ``indices`` by ``labels``.
+    """Return class index -> first image, uint8 of ``shape``, of classes ``indices`` by ``labels``.
+
+    The images of a pool that is in memory have its own shape.
 
     Raises:
         SamplesError: the samples cannot be read, or have no labels.

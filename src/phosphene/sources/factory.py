@@ -193,7 +193,7 @@ def _is_foreign(package: str, folder: Path) -> bool:
 
     `python -m` and notebooks search the working directory first. Finding a module does not run it.
     """
-    try:  # this runs nothing of it
+    try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         spec = None
