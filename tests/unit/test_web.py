@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 pytest.importorskip("fastapi")
 
@@ -60,6 +61,12 @@ def test_runs_are_listed_with_what_is_done(client, root):
     large = client.get("/image/0/0/whole")
     assert large.headers["content-type"] == "image/png"
     assert large.content == (root / "whole/maps/lion-0/seed-0/map.png").read_bytes()
+
+
+def test_an_image_that_would_fill_the_memory_is_not_decoded(client, root):
+    make(root / "whole")
+    Image.new("1", (8192, 4096)).save(root / "whole/maps/lion-0/seed-0/map.png")
+    assert client.get("/image/0/0/whole?small=1").status_code == 404
 
 
 def test_a_run_that_is_deleted_meanwhile_is_not_listed(client, root, monkeypatch):
