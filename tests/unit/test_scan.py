@@ -159,7 +159,7 @@ def test_the_grid_reaches_every_edge_and_neighbours_stay_inside():
 
 def test_a_window_changes_only_its_box_and_is_rounded_to_8_bits():
     samples = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    pasted = paste(torch.full((3, 8, 8), 0.5), [(1, 2, 4, 5)], samples)
+    pasted = paste(torch.full((3, 8, 8), 0.5), (1, 2, 4, 5), samples)
     assert (pasted[:, :, 1:4, 2:5] == 128).all()
     changed = (pasted != samples).any(0).any(0)
     assert not changed[4:].any()
@@ -171,10 +171,10 @@ def test_the_window_of_the_planted_class_is_where_the_patch_was_planted():
         search, held_out = probes_of(engine, hand.pool(), natural=True)
         contents = window_contents(maximise_margins(engine, torch.tensor([hand.TARGET])).inputs)
         windows = WindowSearch(engine, search, contents, hand.PATCH)
-        (window,) = measure_windows(engine, held_out, windows.best([Route(hand.TARGET)]), 100)
-    assert window.boxes == ((0, 0, hand.PATCH, hand.PATCH),)
-    assert window.measured.share > 0.8
-    assert window.measured.tried == int((held_out.predicted != hand.TARGET).sum())
+        (window,) = windows.best([Route(hand.TARGET)], held_out)
+    assert window.box == (0, 0, hand.PATCH, hand.PATCH)
+    assert window.effect.share > 0.8
+    assert window.effect.tried == int((held_out.predicted != hand.TARGET).sum())
 
 
 def test_a_class_is_measured_alike_whatever_its_company():
@@ -182,11 +182,8 @@ def test_a_class_is_measured_alike_whatever_its_company():
         search, held_out = probes_of(engine, hand.pool(), natural=True)
         contents = window_contents(maximise_margins(engine, torch.arange(3)).inputs)
         windows = WindowSearch(engine, search, contents, 3)
-        alone, among = (
-            measure_windows(engine, held_out, windows.best([Route(k) for k in routes]), 100)
-            for routes in ([2], [0, 1, 2])
-        )
-    assert abs(alone[0].measured.share - among[2].measured.share) < 0.05
+        alone, among = (windows.best([Route(k) for k in routes], held_out) for routes in ([2], [0, 1, 2]))
+    assert abs(alone[0].effect.share - among[2].effect.share) < 0.05
 
 
 def test_windows_run_together_and_are_measured_as_each_would_be_alone():
@@ -197,13 +194,13 @@ def test_windows_run_together_and_are_measured_as_each_would_be_alone():
         runs.clear()
         WindowSearch(engine, search, contents, 3)
         assert len(runs) <= 2, "a run per content is too many"
-        windows = [Window(Route(k), contents[k], ((k, 0, k + 8, 8),)) for k in range(8)]
+        windows = [Window(Route(k), contents[k], (k, 0, k + 8, 8)) for k in range(8)]
         runs.clear()
         together = measure_windows(engine, held_out, windows, 100)
         assert len(runs) == 1
-        alone = [measure_windows(engine, held_out, [one], 100)[0].measured for one in windows]
-    assert [(one.measured.hits, one.measured.tried) for one in together] == [(one.hits, one.tried) for one in alone]
-    assert [one.measured.mean for one in together] == pytest.approx([one.mean for one in alone], rel=1e-4)
+        alone = [measure_windows(engine, held_out, [one], 100)[0].effect for one in windows]
+    assert [(one.effect.hits, one.effect.tried) for one in together] == [(one.hits, one.tried) for one in alone]
+    assert [one.effect.mean for one in together] == pytest.approx([one.mean for one in alone], rel=1e-4)
 
 
 def test_marks_raise_logits_alike_whether_they_run_together_or_one_by_one():
@@ -303,7 +300,7 @@ def test_the_images_that_a_scan_costs_are_foretold():
 
 def pair(source, target, share):
     effect = Effect(round(60 * share), 60, 6 * share - 3, 1.0)
-    return Window(Route(target, source), torch.zeros(3, 2, 2), ((0, 0, 1, 1),), effect)
+    return Window(Route(target, source), torch.zeros(3, 2, 2), (0, 0, 1, 1), effect)
 
 
 def test_easy_pairs_are_shown_with_the_next_one_for_comparison():

@@ -108,7 +108,7 @@ def test_an_opened_verdict_is_the_one_that_was_written(written, folder):
     window, original_window = opened.all_to_all, written.all_to_all
     for name in ("box", "targets", "figure", "p_value", "works"):
         assert getattr(window, name) == getattr(original_window, name), name
-    assert torch.equal(window.content, original_window.content)
+    assert torch.equal(window.paint, original_window.paint)
     assert opened.pairs is None
     document = {name: value for name, value in written.document.items() if name not in NOT_STORED}
     request = {name: document[name] for name in ("model", "samples", "references", "alpha", "settings", "method")}

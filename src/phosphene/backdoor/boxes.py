@@ -37,17 +37,6 @@ def shifted_boxes(box: Box, step: int, size: Sequence[int]) -> list[Box]:
     return [one for one in boxes if one[0] >= 0 and one[1] >= 0 and one[2] <= height and one[3] <= width]
 
 
-def spread_boxes(size: Sequence[int], height: int, width: int, per_side: int) -> list[Box]:
-    """Return boxes of ``height`` x ``width`` pixels spread from edge to edge of an image of ``size`` (h, w).
-
-    There are up to ``per_side`` x ``per_side`` of them.
-    """
-    tops, lefts = (
-        [round(free * k / (per_side - 1)) for k in range(per_side)] for free in (size[0] - height, size[1] - width)
-    )
-    return list(dict.fromkeys((top, left, top + height, left + width) for top in tops for left in lefts))
-
-
 def resized(box: Box, side: int, size: Sequence[int]) -> Box:
     """Return a square box of another ``side`` around the same centre.
 
@@ -78,18 +67,10 @@ def masks_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
     return inside[:, None]
 
 
-def mask_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
-    """Return one mask for all boxes, bool (1, h, w), true inside any of them.
-
-    The mask has the height, width and device of ``like`` (..., h, w).
-    """
-    return masks_of(boxes, like).any(0)
-
-
-def paste(content: Tensor, boxes: Sequence[Box], pixels: Tensor) -> Tensor:
-    """Return samples, uint8 (n, c, h, w), with ``content`` pasted inside the boxes.
+def paste(content: Tensor, box: Box, pixels: Tensor) -> Tensor:
+    """Return samples, uint8 (n, c, h, w), with what ``content`` has inside the box pasted there.
 
     ``content`` is an image (c, h, w) in [0, 1], which is rounded to 8 bits.
     """
     colours = (content.clamp(0, 1) * 255).round().to(pixels.device, torch.uint8)
-    return torch.where(mask_of(boxes, pixels), colours, pixels)
+    return torch.where(masks_of([box], pixels), colours, pixels)

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from phosphene.backdoor.all_to_all import EFFORT as ALL_TO_ALL_EFFORT
-from phosphene.backdoor.all_to_all import AllToAll, search_all_to_all, search_passes
+from phosphene.backdoor.all_to_all import PASSES as ALL_TO_ALL_PASSES
+from phosphene.backdoor.all_to_all import AllToAll, search_all_to_all
 from phosphene.backdoor.margin import MARGIN_STEPS, maximise_margins, outlyingness
 from phosphene.backdoor.pairs import PAIR_EFFORT, search_pairs
 from phosphene.backdoor.probes import Probes, probes_of, require_finite
 from phosphene.backdoor.routes import Route
 from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
-from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, measure_windows, window_contents, window_side
+from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, window_contents, window_side
 from phosphene.engine import Engine
 from phosphene.engine.gradients import Gradients
 from phosphene.errors import CardError, SamplesError
@@ -155,12 +156,12 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     starts = 2 if len(classes) <= MAX_CLASSES_FOR_PAIRS else 1
     margins = maximise_margins(engine, torch.tensor(classes, device=engine.device), starts=starts, seed=seed)
     windows = WindowSearch(engine, search, window_contents(margins.inputs), side, seed=seed)
-    class_windows = measure_windows(engine, held_out, windows.best(routes), USUAL.counted)
-    movable_rows = [k for k, one in enumerate(class_windows) if one.measured.tried]
+    class_windows = windows.best(routes, held_out)
+    movable_rows = [k for k, one in enumerate(class_windows) if one.effect.tried]
     if not movable_rows:
         raise CardError(f"{classifier.name} predicts all of its outputs for every sample: give other samples.")
     values = {
-        "window": torch.tensor([class_windows[k].measured.log_odds for k in movable_rows], dtype=torch.double),
+        "window": torch.tensor([class_windows[k].effect.log_odds for k in movable_rows], dtype=torch.double),
         "margin": margins.margin.double().cpu()[movable_rows],
     }
     pair_windows = all_to_all = None
@@ -171,7 +172,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
         contents = window_contents(margins.inputs[: None if all_pairs else MAX_CLASSES_FOR_PAIRS, :1])
         first_round = WindowSearch(engine, search, contents, side, effort, seed=seed)
         pair_windows = search_pairs(held_out, classes, first_round) if all_pairs else None
-        all_to_all = search_all_to_all(engine, search, held_out, first_round, seed=seed)
+        all_to_all = search_all_to_all(held_out, first_round)
     return Measurements(
         search,
         held_out,
@@ -182,7 +183,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
         pairs=pair_windows,
         all_to_all=all_to_all,
         tested=sum(k < tested for k in movable_rows),
-        unmovable=tuple(classes[k] for k, one in enumerate(class_windows) if not one.measured.tried),
+        unmovable=tuple(classes[k] for k, one in enumerate(class_windows) if not one.effect.tried),
     )
 
 
@@ -200,8 +201,8 @@ def measure_passes(classes: int, *, pairs: bool = False, multi_label: bool = Fal
     if pairs or classes <= MAX_CLASSES_FOR_PAIRS:
         refined_pairs = min(PAIR_EFFORT.per_source or m, m - 1) * m
         total += m * (m - 1) * PAIR_EFFORT.passes + refined_pairs * PAIR_EFFORT.refined_passes
-        total += (m + len(PLAIN)) * PAIR_EFFORT.places**2 * m + search_passes()
+        total += (m + len(PLAIN)) * PAIR_EFFORT.places**2 * m + ALL_TO_ALL_PASSES
     elif not is_screened:
         contents = MAX_CLASSES_FOR_PAIRS + len(PLAIN)
-        total += contents * ALL_TO_ALL_EFFORT.places**2 * ALL_TO_ALL_EFFORT.first + search_passes()
+        total += contents * ALL_TO_ALL_EFFORT.places**2 * ALL_TO_ALL_EFFORT.first + ALL_TO_ALL_PASSES
     return total

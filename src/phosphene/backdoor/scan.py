@@ -216,7 +216,7 @@ def class_rows(
     rows = []
     for k, (index, window) in enumerate(zip(measurements.classes, measurements.windows, strict=True)):
         class_deviations = {name: values[k] for name, values in values_per_measure.items()}
-        figure, effect = class_figures[k], window.measured
+        figure, effect = class_figures[k], window.effect
         p_value = null.p_value(figure) if k < measurements.tested else 1.0
         rows.append(
             ClassRow(index, classifier.labels[index], effect.share, effect.tried, class_deviations, figure, p_value)

@@ -26,7 +26,7 @@ from phosphene.version import __version__
 # What scan.json holds as it is; a tuple is a list there.
 VERDICT_FIELDS = ("verdict", "p_value", "reasons", "num_classes", "tested", "window", "not_tested", "passes")
 SUSPECT_FIELDS = ("index", "label", "p_value", "works")
-CANDIDATE_FIELDS = ("interval", "tried", "additive", "size", "box")
+CANDIDATE_FIELDS = ("interval", "tried", "additive", "box")
 
 
 @cache
@@ -79,6 +79,7 @@ def _suspect_entry(suspect: Suspect, labels: Labels) -> dict[str, Any]:
     return {
         **{name: getattr(suspect, name) for name in SUSPECT_FIELDS},
         **{name: getattr(candidate, name) for name in CANDIDATE_FIELDS},
+        "size": candidate.size,
         "asr": candidate.success,
         "next": {"label": labels[candidate.next_class], "asr": candidate.next_success},
         "places": [{"top": top, "left": left, "success": rate} for (top, left), rate in candidate.places.items()],
@@ -92,7 +93,7 @@ def _suspect_entry(suspect: Suspect, labels: Labels) -> dict[str, Any]:
 def _easy_pair_entries(verdict: Verdict, labels: Labels) -> list[dict[str, Any]]:
     """Return the entry ``easy_pairs`` of ``scan.json``: source, target and share of samples moved per pair."""
     windows = easy_pairs(verdict.pairs or (), [one.index for one in verdict.suspects])
-    routes = [(one.route.source, one.route.target, one.measured.share) for one in windows]
+    routes = [(one.route.source, one.route.target, one.effect.share) for one in windows]
     return [{"source": labels.short(a or 0), "target": labels.short(b), "share": share} for a, b, share in routes]
 
 
@@ -159,10 +160,9 @@ def _fields(entry: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 def _read_suspect(run: RunDirectory, entry: Mapping[str, Any], document: Mapping[str, Any]) -> Suspect:
     """Return the suspect of an entry of ``scan.json``; KeyError if the next class is none that was measured."""
-    mask, paint = read_trigger(run, entry)
+    _, paint = read_trigger(run, entry)
     candidate = Candidate(
         **_fields(entry, ("index", *CANDIDATE_FIELDS)),
-        mask=mask,
         paint=paint,
         success=entry["asr"],
         next_class={one["label"]: one["index"] for one in document["classes"]}[entry["next"]["label"]],
@@ -184,7 +184,7 @@ def _read_all_to_all(run: RunDirectory, document: Mapping[str, Any]) -> "AllToAl
     routes = [one for one in entry["classes"] if {one["source"], one["target"]} <= indices.keys()]
     window = AllToAll(
         box=tuple(entry["box"]),
-        content=read_trigger(run, entry)[1],
+        paint=read_trigger(run, entry)[1],
         targets={indices[one["source"]]: indices[one["target"]] for one in routes},
         shares={indices[one["source"]]: one["share"] for one in routes},
         figure=entry["figure"],

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from phosphene.backdoor.images import added_image, pasted_image, read_trigger
+from phosphene.backdoor.images import read_trigger, trigger_image
 from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
@@ -116,9 +116,9 @@ def _trigger(run: RunDirectory, entry: dict[str, Any]) -> tuple[torch.Tensor, Im
     try:
         if entry["additive"]:
             peak = float(paint.abs().max()) or 1.0
-            return mask, added_image(0.5 * paint / peak)
+            return mask, trigger_image(mask, 0.5 * paint / peak, additive=True)
         top, left, bottom, right = entry["box"]
-        return mask, pasted_image(mask, paint).crop((left, top, right, bottom))
+        return mask, trigger_image(mask, paint, additive=False).crop((left, top, right, bottom))
     except (ValueError, Image.DecompressionBombError) as error:
         raise RunError(f"{run.path / entry['trigger']} is damaged: {error}. {SCAN.fix}") from None
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from phosphene import notebook
-from phosphene.backdoor.images import all_to_all_files, candidate_files
+from phosphene.backdoor.images import candidate_files
 from phosphene.backdoor.probes import check_outputs
 from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, passes_of, require_classes, scan
 from phosphene.backdoor.scan_document import method_sha256, read_verdict, scan_document
@@ -229,7 +229,7 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> ScanVe
     if run is not None:
         parts = {suspect_folder(one.index, one.label): candidate_files(one.candidate) for one in verdict.suspects}
         if verdict.all_to_all is not None:
-            parts[f"{FOLDER}/all-to-all"] = all_to_all_files(verdict.all_to_all)
+            parts[f"{FOLDER}/all-to-all"] = candidate_files(verdict.all_to_all)
         files = {f"{folder}/{name}": data for folder, part in parts.items() for name, data in part.items()}
         write_scan(run, document, files, sarif(document, place_of(plan.classifier.spec, run)))
     return ScanVerdict(**vars(verdict), document=document, run=run)
