@@ -10,14 +10,14 @@ import torch
 
 from phosphene import notebook
 from phosphene.backdoor.images import candidate_files
+from phosphene.backdoor.measure import ScanEngine, measure_passes
 from phosphene.backdoor.probes import check_outputs
-from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, passes_of, require_classes, scan
+from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, require_comparable, scan
 from phosphene.backdoor.scan_document import method_sha256, read_verdict, scan_document
 from phosphene.backdoor.verdict import Verdict
 from phosphene.classifier import Classifier
-from phosphene.engine import Engine
 from phosphene.engine.device import single_precision
-from phosphene.errors import PhospheneError
+from phosphene.errors import PhospheneError, RecipeError
 from phosphene.executors.base import MapOrigin
 from phosphene.progress import ProgressDisplay
 from phosphene.reports import write_report
@@ -62,7 +62,7 @@ class ScanPlan(MapOrigin):
         Those for candidate triggers are left out.
         """
         pairs = self.request["settings"]["pairs"]
-        return passes_of((self.classifier, *self.reference), pairs=pairs)
+        return sum(measure_passes(one, pairs=pairs) for one in (self.classifier, *self.reference))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of ``scan --dry-run --json``: what would be scanned, and its cost."""
@@ -149,7 +149,11 @@ def plan_scan(
     by_hash = {one.sha256: one for one in reference}
     reference = tuple(by_hash.values())
     check_alpha(alpha, classifier, natural=natural, references=len(reference))
-    require_classes(classifier, reference)
+    require_comparable(classifier, reference)
+    if copy := by_hash.get(facts["model"]["sha256"]):
+        raise RecipeError(
+            f"reference {copy.name} has the same weights as the scanned network: give other clean networks."
+        )
     references = [{"name": one.name, "spec": one.spec, "sha256": sha256} for sha256, one in by_hash.items()]
     request = {
         "model": {**facts["model"], "input": list(classifier.input.shape)},
@@ -210,9 +214,9 @@ def stored_verdict(run: OpenRun, document: dict[str, Any]) -> ScanVerdict:
     return ScanVerdict(**vars(read_verdict(run, document)), document=document, run=run, report=report, cached=True)
 
 
-def _engine(plan: ScanPlan) -> Engine:
+def _engine(plan: ScanPlan) -> ScanEngine:
     """Return an engine for the scanned network, to be opened with ``with``, in the precision that it is scanned in."""
-    return Engine(plan.classifier, device=plan.device, precision=single_precision(plan.precision))
+    return ScanEngine(plan.classifier, device=plan.device, precision=single_precision(plan.precision))
 
 
 def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> ScanVerdict:
