@@ -83,15 +83,14 @@ def search_all_to_all(held_out: Probes, windows: WindowSearch) -> "AllToAll | No
     classes = windows.engine.classifier.num_classes
     if int((torch.bincount(held_out.predicted) >= FEWEST).sum()) < max(LEAST_CLASSES, classes / 2):
         return None
-    size = windows.contents.shape[2:]
     own = windows.rough.gather(3, windows.first.predicted.view(1, 1, -1, 1).expand(*windows.rough.shape[:2], -1, 1))
     order = own[..., 0].clamp(-SURE, SURE).mean(2).flatten().argsort()[:BEST].tolist()
     places = [(k, windows.boxes[place]) for k, place in (divmod(one, len(windows.boxes)) for one in order)]
-    places += [(k, near) for k, box in places[:AROUND] for near in shifted_boxes(box, windows.step, size)]
+    places += [(k, near) for k, box in places[:AROUND] for near in shifted_boxes(box, windows.step, windows.size)]
     first_side = places[0][1][2] - places[0][1][0]
     starts: list[tuple[int, Box]] = []
     for side in dict.fromkeys((first_side, round(LARGER * first_side))):
-        tries = [(k, resized(box, side, size)) for k, box in places]
+        tries = [(k, resized(box, side, windows.size)) for k, box in places]
         starts += _second_round(windows, tries)
     boxes = [box for _, box in starts]
     contents = _refine(windows, windows.contents[[k for k, _ in starts]], boxes)
@@ -101,17 +100,10 @@ def search_all_to_all(held_out: Probes, windows: WindowSearch) -> "AllToAll | No
 
 def _second_round(windows: WindowSearch, tries: Sequence[tuple[int, Box]]) -> list[tuple[int, Box]]:
     """Paste tries, (index of a content, box), on 16 samples; return the 2, in different boxes, that most lower predicted log-odds."""
-    engine, contents, few = windows.engine, windows.contents, windows.search[:SECOND]
-    x = few.pixels.to(engine.dtype) / 255
-    score = []
-    for part in torch.split(torch.arange(len(tries)), max(1, 4 * engine.micro_batch // SECOND)):
-        masks = masks_of([tries[i][1] for i in part.tolist()], x)[:, None]
-        content = contents[torch.tensor([tries[i][0] for i in part.tolist()], device=contents.device)][:, None]
-        logits = engine.logits(torch.where(masks, content, x).flatten(0, 1))
-        odds = log_odds_of(logits, few.predicted.repeat(len(part))).clamp(-SURE, SURE)
-        score.append(odds.view(len(part), -1).mean(1))
+    few = windows.search[:SECOND]
+    odds = log_odds_of(windows.pasted_logits(tries, few), few.predicted.repeat(len(tries))).clamp(-SURE, SURE)
     chosen: dict[Box, tuple[int, Box]] = {}
-    for i in torch.cat(score).argsort().tolist():
+    for i in odds.view(len(tries), -1).mean(1).argsort().tolist():
         chosen.setdefault(tries[i][1], tries[i])
     return list(chosen.values())[:REFINED]
 

@@ -8,6 +8,7 @@ among the latter, if samples are natural. If you have clean networks of the same
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -94,10 +95,7 @@ class Null:
         return _rank(figure, [one.figure for one in self.networks], [one.figure for one in self.references])
 
     def all_to_all_p_value(self, figure: float) -> float:
-        """Return the p-value of an all-to-all figure: its rank among clean networks.
-
-        It is at least the share of references whose figure is as large.
-        """
+        """Return the p-value of an all-to-all figure: its rank among clean networks, as :meth:`p_value` ranks a class's."""
         shipped, references = (
             [one.all_to_all for one in networks if one.all_to_all is not None]
             for networks in (self.shipped, self.references)
@@ -106,14 +104,9 @@ class Null:
 
     def limit(self, alpha: float) -> float:
         """Return the figure above which the p-value is below ``alpha``; infinite with too few clean networks."""
-        # Of all networks it must exceed, and of references, fewer than this many may reach it.
-        num_allowed = next(k for k in range(len(self) + 2) if (1 + k) / (len(self) + 1) >= alpha)
-        if num_allowed == 0:
-            return float("inf")
-        reference_figures = sorted((one.figure for one in self.references), reverse=True)
-        count = len(reference_figures)
-        reference_limit = [figure for k, figure in enumerate(reference_figures, 1) if k / count >= alpha][:1]
-        return max([sorted(self.figures, reverse=True)[num_allowed - 1], *reference_limit])
+        if self.p_value(math.inf) >= alpha:
+            return math.inf
+        return max(figure for figure in self.figures if self.p_value(figure) >= alpha)
 
     def describe(self) -> str:
         """Return a phrase on the null model: number, size and data sets of the shipped networks, and references."""
@@ -133,16 +126,15 @@ class Null:
         """
         side, classes, networks = min(classifier.input.size), classifier.num_classes, (*self.networks, *self.references)
         modules = {type(module).__name__ for module in classifier.module.modules()}
-        differences = [
-            *([] if any(0.5 <= one.side / side <= 2 for one in networks) else [f"none has about {side} pixels"]),
-            *(
-                []
-                if any(0.5 <= one.classes / classes <= 2 for one in networks)
-                else [f"none has about {classes} classes"]
-            ),
-            *(["none has independent outputs (multi-label)"] if classifier.multi_label and not self.references else []),
-            *(["none is a transformer"] if any("Attention" in one for one in modules) and not self.references else []),
-        ]
+        differences = []
+        if not any(0.5 <= one.side / side <= 2 for one in networks):
+            differences.append(f"none has about {side} pixels")
+        if not any(0.5 <= one.classes / classes <= 2 for one in networks):
+            differences.append(f"none has about {classes} classes")
+        if classifier.multi_label and not self.references:
+            differences.append("none has independent outputs (multi-label)")
+        if any("Attention" in one for one in modules) and not self.references:
+            differences.append("none is a transformer")
         if not differences:
             return ""
         text = ", ".join(differences)
@@ -150,11 +142,7 @@ class Null:
 
 
 def _rank(figure: float, shipped: Sequence[float], references: Sequence[float]) -> float:
-    """Return (1 + k) / (n + 1), where k of the n clean figures reach ``figure``.
-
-    ``shipped`` and ``references`` together are the n figures. The result is at least the share of ``references`` that
-    reach ``figure``, which is 0 if there are none.
-    """
+    """Return (1 + k) / (n + 1), where k of the n clean figures reach ``figure``; at least the share of ``references`` that do."""
     reached = sum(one >= figure for one in references)
     rank = (1 + sum(one >= figure for one in shipped) + reached) / (len(shipped) + len(references) + 1)
     return max(rank, reached / max(len(references), 1))

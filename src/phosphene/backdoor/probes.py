@@ -61,13 +61,9 @@ class Probes:
 
 
 def probes_of(engine: Engine, pool: SamplePool, *, natural: bool, seed: int = 0) -> tuple[Probes, Probes]:
-    """Classify up to 384 samples, moved by gradient towards all classes unless ``natural``; return a third to search on, the rest to test.
+    """Classify up to 384 samples of the network's size; return a third of them to search on, and the rest to count on.
 
-    Args:
-        engine: An open engine.
-        pool: Samples of the network's size.
-        natural: Whether they are of the network's kind; if not, they are first moved to every class.
-        seed: Random seed for which sample is moved to which class.
+    Samples that are not ``natural``, of the network's kind, are first moved towards all classes.
 
     Raises:
         CardError: the network has the same output for every sample.

@@ -105,9 +105,7 @@ def raise_log_odds(
     drawn: int = SAMPLES_PER_STEP,
     seed: int = 0,
 ) -> Tensor:
-    """Optimise parameters so that samples changed by ``apply`` are classified as their routes' targets.
-
-    The optimiser is Adam. The parameters are returned, (r, c, h, w).
+    """Optimise parameters, (r, c, h, w), by Adam so that samples changed by ``apply`` are classified as their routes' targets.
 
     Args:
         engine: An open engine.

@@ -68,7 +68,8 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
         **request,
         "seconds": round(float(verdict.seconds), 3),
     }
-    values: dict[str, Any] = json.loads(json.dumps(document), parse_constant=_null)
+    # JSON does not have infinity, which a limit can be: null stands for it.
+    values: dict[str, Any] = json.loads(json.dumps(document), parse_constant=lambda _: None)
     return values
 
 
@@ -112,10 +113,6 @@ def _all_to_all_entry(all_to_all: AllToAll, labels: Labels) -> dict[str, Any]:
         "picture": f"{FOLDER}/all-to-all/trigger.png",
         "classes": rows,
     }
-
-
-def _null(name: str) -> None:
-    """Return ``None``, which stands for NaN and infinity in ``scan.json``: JSON does not have them."""
 
 
 def read_verdict(run: RunDirectory, document: Mapping[str, Any]) -> Verdict:

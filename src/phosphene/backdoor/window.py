@@ -121,7 +121,19 @@ class WindowSearch:
         self.multi_label = engine.classifier.multi_label
         self.first, self.size = search[: effort.first], contents.shape[2:]
         self.boxes, self.step = grid(self.size, side, effort.places)
-        self.rough = self._first_round()  # (k, boxes, samples, classes)
+        tries = [(k, box) for k in range(len(contents)) for box in self.boxes]
+        odds = log_odds_of_all(self.pasted_logits(tries, self.first), multi_label=self.multi_label)
+        self.rough = odds.view(len(contents), len(self.boxes), len(self.first), -1)
+
+    def pasted_logits(self, tries: Sequence[tuple[int, Box]], samples: Probes) -> Tensor:
+        """Paste tries, each the index of a content and a box, on all samples; return logits (tries x samples, classes)."""
+        x = samples.pixels.to(self.engine.dtype) / 255
+        logits, at_once = [], max(1, 4 * self.engine.micro_batch // len(x))
+        for part in (tries[k : k + at_once] for k in range(0, len(tries), at_once)):
+            masks = masks_of([box for _, box in part], x)[:, None]
+            pasted = torch.where(masks, self.contents[[k for k, _ in part]][:, None], x)
+            logits.append(self.engine.logits(pasted.flatten(0, 1)))
+        return torch.cat(logits)
 
     def best(self, routes: Sequence[Route], held_out: Probes) -> list[Window]:
         """Go on from the first round; return the best Window of each Route, with its effect on ``effort.counted`` held-out samples.
@@ -141,18 +153,6 @@ class WindowSearch:
         windows = refine(self.engine, self.search, self._second_round(tries), seed=self.seed)
         return measure_windows(self.engine, held_out, windows, self.effort.counted)
 
-    def _first_round(self) -> Tensor:
-        """Paste what each of ``contents`` has inside each box on the first samples; return all log-odds, (k, boxes, samples, classes)."""
-        x = self.first.pixels.to(self.engine.dtype) / 255
-        masks = masks_of(self.boxes, x)[:, None]
-        tries = torch.cartesian_prod(*(torch.arange(len(one), device=x.device) for one in (self.contents, masks)))
-        odds = []
-        for part in torch.split(tries, max(1, 4 * self.engine.micro_batch // len(x))):
-            content, place = part.unbind(1)
-            pasted = torch.where(masks[place], self.contents[content][:, None], x)
-            odds.append(log_odds_of_all(self.engine.logits(pasted.flatten(0, 1)), multi_label=self.multi_label))
-        return torch.cat(odds).view(len(self.contents), len(self.boxes), len(x), -1)
-
     def _second_round(self, tries: Sequence[Window]) -> list[Window]:
         """Paste all ``tries`` (Windows) on routes' samples; return the ``effort.refined`` best per route, of each source's best routes.
 
@@ -171,15 +171,14 @@ class WindowSearch:
             targets = torch.tensor([one.route.target for one in part], device=x.device)[owner]
             each = log_odds_of(self.engine.logits(pasted), targets, multi_label=self.multi_label)
             score.append(each.new_zeros(len(part)).index_add_(0, owner, each) / owner.bincount())
-        chosen: dict[Route, dict[Box, Window]] = {}
-        promising: dict[int | None, list[Route]] = {}
+        chosen: dict[Route, dict[Box, Window]] = {}  # the most promising route first
         for k in torch.cat(score).argsort(descending=True).tolist():
-            route = tries[k].route
-            own, of_source = chosen.setdefault(route, {}), promising.setdefault(route.source, [])
+            own = chosen.setdefault(tries[k].route, {})
             if len(own) < self.effort.refined:
                 own.setdefault(tries[k].box, tries[k])
-            if route not in of_source:
-                of_source.append(route)
+        promising: dict[int | None, list[Route]] = {}
+        for route in chosen:
+            promising.setdefault(route.source, []).append(route)
         wanted = {route for routes in promising.values() for route in routes[: self.effort.per_source]}
         order = [route for route in each_route if route in wanted]
         return [one for route in order for one in chosen[route].values()]
@@ -194,15 +193,9 @@ def refine(
     drawn: int = SAMPLES_PER_STEP,
     seed: int = 0,
 ) -> list[Window]:
-    """Return copies of the Windows ``starts``, pixels in their boxes optimised by Adam so that log-odds of their target classes rise.
+    """Return copies of the Windows ``starts`` whose content is optimised so that log-odds of their target classes rise.
 
-    Args:
-        engine: An open engine.
-        search: Samples.
-        starts: Initial windows.
-        steps: Optimiser steps.
-        drawn: Samples per step and route.
-        seed: Random seed for the samples of each step.
+    It takes ``steps`` steps on as many ``drawn`` samples each: see :func:`phosphene.backdoor.routes.raise_log_odds`.
     """
     content = torch.stack([one.content for one in starts])
     masks = masks_of([one.box for one in starts], content)[:, None]

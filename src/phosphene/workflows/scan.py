@@ -177,24 +177,24 @@ def plan_scan(
 def make_scan(
     plan: ScanPlan,
     display: ProgressDisplay,
+    on_progress: Callable[[ScanProgress], None],
     *,
     mapped: bool = True,
-    on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> ScanVerdict:
     """Scan unless the result is cached; if the plan has a run, map the suspects, and write it with its report.
 
     Args:
         plan: Plan of the scan.
-        display: Shows progress, and why suspects could not be mapped.
+        display: Shows the progress of the maps, and why suspects could not be mapped.
+        on_progress: Called as the scan goes on.
         mapped: Map the suspects beside their candidate triggers.
-        on_progress: Called as the scan goes on; by default the display shows it.
 
     Raises:
         CardError: the network has the same output for every sample.
         NumericError: it returns NaN or infinity.
         RunError: the run cannot be written, or its cached scan is damaged.
     """
-    run, on_progress = plan.run, on_progress or display.follow()
+    run = plan.run
     verdict = _scan(plan, on_progress) if run is None or plan.cached is None else stored_verdict(run, plan.cached)
     if run is None:
         return verdict
@@ -242,9 +242,7 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> ScanVe
 def _map_suspects(
     plan: ScanPlan, run: OpenRun, verdict: Verdict, on_progress: Callable[[Progress], None]
 ) -> "str | None":
-    """Make maps of a scan's suspects in the same run.
-
-    The result is ``None``, or a line for the user that says why that was not possible.
+    """Map a scan's suspects in the same run; return a line that says why that was not possible, or ``None``.
 
     A network that cannot be mapped still has a verdict.
     """
