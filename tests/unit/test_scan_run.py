@@ -198,10 +198,7 @@ def test_a_window_of_all_to_all_keeps_its_figure_if_a_class_was_not_measured(cha
     assert len(opened.all_to_all.targets) == len(written.all_to_all.targets) - 1
 
 
-def test_a_damaged_trigger_is_refused_in_a_line(changed, written, folder):
-    with pytest.raises(RunError, match=r"scan.json is damaged \(it has no class 'unknown'\). Delete it and scan again"):
-        changed(lambda document: document["suspects"][0]["next"].update(label="unknown"))
-    changed(lambda document: document.update(seconds=1.0))
+def test_a_damaged_trigger_is_refused_in_a_line(written, folder):
     file = folder / written.document["suspects"][0]["trigger"]
     data = file.read_bytes()
     for damage in (

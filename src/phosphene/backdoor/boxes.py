@@ -25,10 +25,7 @@ def grid(size: Sequence[int], side: int, places: int) -> tuple[list[Box], int]:
 
 
 def shifted_boxes(box: Box, step: int, size: Sequence[int]) -> list[Box]:
-    """Return up to 8 boxes around ``box``, shifted by half a grid ``step``, that lie in an image of ``size`` (h, w).
-
-    The shift is at least 1 pixel.
-    """
+    """Return up to 8 boxes around ``box``, shifted by half a grid ``step`` (at least 1 pixel), in an image of ``size`` (h, w)."""
     top, left, bottom, right = box
     shift, (height, width) = max(step // 2, 1), size
     boxes = [
@@ -38,10 +35,7 @@ def shifted_boxes(box: Box, step: int, size: Sequence[int]) -> list[Box]:
 
 
 def resized(box: Box, side: int, size: Sequence[int]) -> Box:
-    """Return a square box of another ``side`` around the same centre.
-
-    It is moved and cut so that it lies in an image of ``size`` (h, w).
-    """
+    """Return a square box of another ``side`` around the same centre, moved and cut to lie in an image of ``size`` (h, w)."""
     height, width = (min(side, length) for length in size)
     top = min(max((box[0] + box[2] - height) // 2, 0), size[0] - height)
     left = min(max((box[1] + box[3] - width) // 2, 0), size[1] - width)
@@ -56,10 +50,7 @@ def smaller_boxes(box: Box) -> list[Box]:
 
 
 def masks_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
-    """Return a mask per box, bool (n, 1, h, w), true inside the box.
-
-    The masks have the height, width and device of ``like`` (..., h, w).
-    """
+    """Return a mask per box, bool (n, 1, h, w), true inside the box; size and device are those of ``like`` (..., h, w)."""
     height, width = like.shape[-2:]
     y, x = torch.arange(height, device=like.device)[None, :, None], torch.arange(width, device=like.device)[None, None]
     top, left, bottom, right = torch.tensor(boxes, device=like.device).T[:, :, None, None]
@@ -68,9 +59,6 @@ def masks_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
 
 
 def paste(content: Tensor, box: Box, pixels: Tensor) -> Tensor:
-    """Return samples, uint8 (n, c, h, w), with what ``content`` has inside the box pasted there.
-
-    ``content`` is an image (c, h, w) in [0, 1], which is rounded to 8 bits.
-    """
+    """Return samples, uint8 (n, c, h, w), with what ``content``, (c, h, w) in [0, 1], has inside the box pasted in 8 bits."""
     colours = (content.clamp(0, 1) * 255).round().to(pixels.device, torch.uint8)
     return torch.where(masks_of([box], pixels), colours, pixels)

@@ -43,10 +43,7 @@ def candidate_image(candidate: "Candidate | AllToAll") -> Image.Image:
 
 
 def before_and_after(candidate: Candidate) -> "Image.Image | None":
-    """Return an image of the candidate's example samples, without the trigger above and with it below.
-
-    It is ``None`` if there are no examples.
-    """
+    """Return an image of the candidate's example samples, without the trigger above and with it below; ``None`` without examples."""
     count = len(candidate.before)
     if not count:
         return None
@@ -62,10 +59,7 @@ def before_and_after(candidate: Candidate) -> "Image.Image | None":
 
 
 def candidate_files(candidate: "Candidate | AllToAll") -> dict[str, bytes]:
-    """Return a candidate's files by name: ``trigger.safetensors``, ``trigger.png`` and perhaps ``pasted.png``.
-
-    ``pasted.png`` shows the examples, and is left out if there are none.
-    """
+    """Return a candidate's files by name: ``trigger.safetensors``, ``trigger.png`` and, with examples, ``pasted.png``."""
     tensors = {"mask": candidate.mask.contiguous(), "paint": candidate.paint.contiguous()}
     notes = {"additive": str(candidate.additive).lower()}
     sheet = None

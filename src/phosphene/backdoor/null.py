@@ -112,8 +112,6 @@ class Null:
         """Return a phrase on the null model: number, size and data sets of the shipped networks, and references."""
         sides = [one.side for one in self.networks]
         references = f" and {len(self.references)} given as references" if self.references else ""
-        if not sides:
-            return f"no clean networks that come with phosphene{references}"
         data = ", ".join(sorted({one.data for one in self.networks}))
         size = "small " if all(one.classes <= MAX_UNSCREENED_CLASSES for one in self.networks) else ""
         return f"{len(sides)} {size}clean networks of {min(sides)} to {max(sides)} pixels ({data}){references}"

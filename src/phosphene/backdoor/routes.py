@@ -38,10 +38,7 @@ class Route:
         return rows if len(rows) else torch.arange(len(probes), device=rows.device)
 
     def mask(self, probes: Probes) -> Tensor:
-        """Return, bool (n,), which samples the route is to move.
-
-        They are predicted as the source; without a source, they are not predicted as the target.
-        """
+        """Return, bool (n,), which samples are to be moved: predicted as the source, or without one not predicted as the target."""
         return ~probes.present[:, self.target] if self.source is None else probes.predicted == self.source
 
 
@@ -74,18 +71,12 @@ class Effect:
 
     @property
     def log_odds(self) -> float:
-        """Log-odds of the share of hits.
-
-        Half a sample is added to hits and to misses, so that they are finite.
-        """
+        """Log-odds of the share of hits; half a sample is added to hits and to misses, so that they are finite."""
         return math.log((self.hits + 0.5) / (self.tried - self.hits + 0.5))
 
     @property
     def level(self) -> float:
-        """Estimated log-odds that a sample is classified as the class, which order effects of equal shares.
-
-        That is ``1.8 mean / sqrt(1 + spread^2)``.
-        """
+        """Estimated log-odds, ``1.8 mean / sqrt(1 + spread^2)``, that a sample is moved, which order effects of equal shares."""
         return LOGISTIC_STD * self.mean / math.sqrt(self.spread**2 + 1)
 
 

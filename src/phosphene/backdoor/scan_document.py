@@ -16,11 +16,10 @@ from phosphene.backdoor.candidate import Candidate
 from phosphene.backdoor.images import read_trigger
 from phosphene.backdoor.pairs import easy_pairs
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict
-from phosphene.errors import RunError
 from phosphene.labels import Labels, first_synonym
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import versions
-from phosphene.runs.scans import CLASS_FIELDS, FOLDER, NAME, SCAN, suspect_folder
+from phosphene.runs.scans import CLASS_FIELDS, FOLDER, SCAN, suspect_folder
 from phosphene.version import __version__
 
 # What scan.json holds as it is; a tuple is a list there.
@@ -126,17 +125,13 @@ def read_verdict(run: RunDirectory, document: Mapping[str, Any]) -> Verdict:
         document: Content of its ``scan.json``.
 
     Raises:
-        RunError: the file of a trigger, or what ``scan.json`` says of it, is damaged.
+        RunError: the file of a trigger is damaged.
     """
     null, samples = document["null"], document["samples"]
-    try:
-        suspects = tuple(_read_suspect(run, one, document) for one in document["suspects"])
-    except KeyError as error:
-        raise RunError(f"{run.path / NAME} is damaged (it has no class {error}). {SCAN.fix}") from None
     return Verdict(
         **_fields(document, (*VERDICT_FIELDS, "alpha", "seconds")),
         classes=tuple(ClassRow(**_fields(one, CLASS_FIELDS)) for one in document["classes"]),
-        suspects=suspects,
+        suspects=tuple(_read_suspect(run, one, document) for one in document["suspects"]),
         pairs=None,
         all_to_all=_read_all_to_all(run, document),
         null=null["description"],
@@ -156,7 +151,7 @@ def _fields(entry: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _read_suspect(run: RunDirectory, entry: Mapping[str, Any], document: Mapping[str, Any]) -> Suspect:
-    """Return the suspect of an entry of ``scan.json``; KeyError if the next class is none that was measured."""
+    """Return the suspect of an entry of ``scan.json``."""
     _, paint = read_trigger(run, entry)
     candidate = Candidate(
         **_fields(entry, ("index", *CANDIDATE_FIELDS)),

@@ -10,7 +10,6 @@ from PIL import Image
 from phosphene.backdoor.images import read_trigger, trigger_image
 from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job
-from phosphene.errors import RunError
 from phosphene.formats import exact, percent
 from phosphene.image_files import encode, to_data_url
 from phosphene.reports import scan_words
@@ -18,7 +17,7 @@ from phosphene.reports.images import weight_image
 from phosphene.reports.made import path_to_paste
 from phosphene.reports.scan_words import short_label
 from phosphene.runs import RunDirectory
-from phosphene.runs.scans import NAME, OTHERS, PLANTED, SCAN, read_scan_file, read_scans
+from phosphene.runs.scans import NAME, OTHERS, PLANTED, read_scan_file, read_scans
 
 MOST_POINTS = 200  # classes on the strip: those that deviate most
 MOST_TICKS = 7  # numbers below the strip
@@ -105,22 +104,17 @@ def _all_to_all_view(run: RunDirectory, scan: dict[str, Any]) -> "dict[str, Any]
 
 
 def _trigger(run: RunDirectory, entry: dict[str, Any]) -> tuple[torch.Tensor, Image.Image]:
-    """Return the mask (1, h, w) and an image of the candidate trigger whose file an entry of ``scan.json`` names.
-
-    The image is the window cut out, or an additive pattern amplified.
+    """Return the mask (1, h, w) of the candidate trigger that an entry of ``scan.json`` names, and an image: cut out, or amplified.
 
     Raises:
-        RunError: its file or its entry in ``scan.json`` is damaged.
+        RunError: its file is damaged.
     """
     mask, paint = read_trigger(run, entry)
-    try:
-        if entry["additive"]:
-            peak = float(paint.abs().max()) or 1.0
-            return mask, trigger_image(mask, 0.5 * paint / peak, additive=True)
-        top, left, bottom, right = entry["box"]
-        return mask, trigger_image(mask, paint, additive=False).crop((left, top, right, bottom))
-    except (ValueError, Image.DecompressionBombError) as error:
-        raise RunError(f"{run.path / entry['trigger']} is damaged: {error}. {SCAN.fix}") from None
+    if entry["additive"]:
+        peak = float(paint.abs().max()) or 1.0
+        return mask, trigger_image(mask, 0.5 * paint / peak, additive=True)
+    top, left, bottom, right = entry["box"]
+    return mask, trigger_image(mask, paint, additive=False).crop((left, top, right, bottom))
 
 
 def _map_image(run: RunDirectory, suspect: dict[str, Any]) -> str:

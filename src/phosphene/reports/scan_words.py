@@ -72,18 +72,12 @@ def glance(scan: Mapping[str, Any]) -> str:
 
 
 def caveat(scan: Mapping[str, Any]) -> str:
-    """Return how far a scan's verdict can be relied on; empty if it is inconclusive.
-
-    For ``clean``, this is what a scan misses; for ``backdoored``, how many clean networks get that verdict.
-    """
+    """Return what a scan misses, of a clean verdict; how many clean networks get it, of ``backdoored``; else empty text."""
     return {CLEAN: f"{NO_PROOF} {DETECTION_COUNTS}", BACKDOORED: FALSE_ALARMS}.get(scan["verdict"], "")
 
 
 def terminal_lines(scan: Mapping[str, Any]) -> list[str]:
-    """Return the lines that ``phosphene scan`` prints below the verdict.
-
-    These are the reasons, each suspect or all-to-all window, and warnings.
-    """
+    """Return the lines that ``phosphene scan`` prints below the verdict: reasons, each suspect or all-to-all window, warnings."""
     lines = list(scan["reasons"])
     for suspect in scan["suspects"]:
         lines += [
@@ -99,10 +93,7 @@ def terminal_lines(scan: Mapping[str, Any]) -> list[str]:
 
 
 def all_to_all(scan: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return the all-to-all entry of ``scan.json`` if its window works; else ``None``.
-
-    Such a window is a pasted square that moves every class to another.
-    """
+    """Return the entry of ``scan.json`` on a window that moves every class to another, if it works; else ``None``."""
     entry: dict[str, Any] | None = scan["all_to_all"]
     return entry if entry and entry["works"] else None
 
@@ -113,10 +104,7 @@ def unlike(scan: Mapping[str, Any]) -> str:
 
 
 def left_out(scan: Mapping[str, Any]) -> str:
-    """Return a note that the scanned network is not compared with itself.
-
-    It is empty unless the network comes with the package.
-    """
+    """Return a note that a network that comes with the package is not compared with itself; of others empty text."""
     if scan["model"]["spec"] not in {one.data for one in built_in()}:
         return ""
     return "The scanned network is itself one of the clean ones that come with phosphene, and is left out of them."
@@ -133,21 +121,14 @@ def evidence(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
 
 
 def rank(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
-    """Return how many clean networks deviate as far as a class or suspect ``entry`` of ``scan``.
-
-    For example: "3 of 40 clean networks deviate as far (p = 0.1)".
-    """
-    total, figures = scan["null"]["networks"], scan["null"].get("figures")
+    """Return how far a class or suspect deviates in words such as "3 of 40 clean networks deviate as far (p = 0.1)"."""
+    total, references = scan["null"]["networks"], len(scan["references"])
     deviation = next(row["figure"] for row in scan["classes"] if row["index"] == entry["index"])
-    if figures is None:  # scans of earlier versions: without references, the p-value is the rank
-        deviating = round(entry["p_value"] * (total + 1)) - 1
-    else:
-        deviating = sum(figure >= deviation for figure in figures)
-    number_text = "none" if deviating <= 0 else f"{deviating:,}"
-    references = len(scan["references"])
-    deviating_references = (
-        sum(figure >= deviation for figure in figures[-references:]) if figures is not None and references else 0
-    )
+    deviates = [figure >= deviation for figure in scan["null"].get("figures", ())]
+    # Scans of earlier versions have no figures: without references, the p-value is the rank.
+    deviating = sum(deviates) if deviates else round(entry["p_value"] * (total + 1)) - 1
+    number_text = f"{deviating:,}" if deviating > 0 else "none"
+    deviating_references = sum(deviates[-references:]) if references else 0
     references_text = (
         f", among them {deviating_references} of {count(references, 'reference')}" if deviating_references else ""
     )
@@ -160,10 +141,7 @@ def rank(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
 
 
 def effect(suspect: Mapping[str, Any]) -> str:
-    """Return how often a suspect's candidate trigger moves samples to its class.
-
-    For comparison, the text also says how often a similar one moves them to the next easiest class to reach.
-    """
+    """Return how often a suspect's candidate trigger moves samples to its class, and a similar one to the next class."""
     low, high = (100 * end for end in suspect["interval"])
     trigger_text = "this pattern added" if suspect["additive"] else "this window on them"
     success_text = f"{percent(suspect['asr'])} of {count(suspect['tried'], 'image')}"
@@ -177,10 +155,7 @@ def effect(suspect: Mapping[str, Any]) -> str:
 
 
 def shortcut(suspect: Mapping[str, Any]) -> str:
-    """Return a warning that a suspect's candidate trigger may be a mark of the training images.
-
-    It is empty if the candidate does not work.
-    """
+    """Return a warning that a candidate trigger that works may be a mark of the training images; of others empty text."""
     return SHORTCUT_WARNING.format(name=repr(short_label(suspect))) if suspect["works"] else ""
 
 
@@ -203,10 +178,7 @@ def size_and_place(suspect: Mapping[str, Any], scan: Mapping[str, Any]) -> list[
 
 
 def box_in_words(box: Sequence[int], scan: Mapping[str, Any]) -> str:
-    """Return a box (top, left, bottom, right) in words, for the input of the network in ``scan``.
-
-    They give its size in pixels, its share of the input, and its distance from left and top.
-    """
+    """Return the size in pixels of a box (top, left, bottom, right), its share of the network's input, and its place in words."""
     _, height, width = scan["model"]["input"]
     top, left, bottom, right = box
     share = percent((bottom - top) * (right - left) / (height * width))

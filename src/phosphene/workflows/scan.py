@@ -12,7 +12,7 @@ from phosphene import notebook
 from phosphene.backdoor.images import candidate_files
 from phosphene.backdoor.measure import ScanEngine, measure_passes
 from phosphene.backdoor.probes import check_outputs
-from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, require_comparable, scan
+from phosphene.backdoor.scan import ALPHA, ScanProgress, check_alpha, require_comparable, scan
 from phosphene.backdoor.scan_document import method_sha256, read_verdict, scan_document
 from phosphene.backdoor.verdict import Verdict
 from phosphene.classifier import Classifier
@@ -207,7 +207,7 @@ def stored_verdict(run: OpenRun, document: dict[str, Any]) -> ScanVerdict:
     """Return the verdict of a run that has been scanned, from the content of its ``scan.json``.
 
     Raises:
-        RunError: the file of a candidate trigger, or what ``scan.json`` says of it, is damaged.
+        RunError: the file of a candidate trigger is damaged.
     """
     page = run.path / "report.html"
     report = str(page) if page.is_file() else None
@@ -246,7 +246,7 @@ def _map_suspects(
 
     A network that cannot be mapped still has a verdict.
     """
-    suspects = [one.index for one in verdict.suspects][:MOST_SUSPECTS]
+    suspects = [one.index for one in verdict.suspects]
     if not suspects:
         return None
     try:
