@@ -101,7 +101,8 @@ def search_all_to_all(held_out: Probes, windows: WindowSearch) -> "AllToAll | No
 def _second_round(windows: WindowSearch, tries: Sequence[tuple[int, Box]]) -> list[tuple[int, Box]]:
     """Paste tries, (index of a content, box), on 16 samples; return the 2, in different boxes, that most lower predicted log-odds."""
     few = windows.search[:SECOND]
-    odds = log_odds_of(windows.pasted_logits(tries, few), few.predicted.repeat(len(tries))).clamp(-SURE, SURE)
+    logits = torch.cat(list(windows.pasted_logits(tries, few)))
+    odds = log_odds_of(logits, few.predicted.repeat(len(tries))).clamp(-SURE, SURE)
     chosen: dict[Box, tuple[int, Box]] = {}
     for i in odds.view(len(tries), -1).mean(1).argsort().tolist():
         chosen.setdefault(tries[i][1], tries[i])

@@ -8,7 +8,7 @@ trigger is local, one class has a window that sends nearly every sample, and the
 A content is a whole image, and a window is a square of it: it is pasted at the place that it is cropped from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -122,18 +122,18 @@ class WindowSearch:
         self.first, self.size = search[: effort.first], contents.shape[2:]
         self.boxes, self.step = grid(self.size, side, effort.places)
         tries = [(k, box) for k in range(len(contents)) for box in self.boxes]
-        odds = log_odds_of_all(self.pasted_logits(tries, self.first), multi_label=self.multi_label)
+        parts = self.pasted_logits(tries, self.first)
+        odds = torch.cat([log_odds_of_all(logits, multi_label=self.multi_label) for logits in parts])
         self.rough = odds.view(len(contents), len(self.boxes), len(self.first), -1)
 
-    def pasted_logits(self, tries: Sequence[tuple[int, Box]], samples: Probes) -> Tensor:
-        """Paste tries, each the index of a content and a box, on all samples; return logits (tries x samples, classes)."""
+    def pasted_logits(self, tries: Sequence[tuple[int, Box]], samples: Probes) -> Iterator[Tensor]:
+        """Paste tries, each the index of a content and a box, on all samples; yield logits (tries x samples, classes) of a few at once."""
         x = samples.pixels.to(self.engine.dtype) / 255
-        logits, at_once = [], max(1, 4 * self.engine.micro_batch // len(x))
+        at_once = max(1, 4 * self.engine.micro_batch // len(x))
         for part in (tries[k : k + at_once] for k in range(0, len(tries), at_once)):
             masks = masks_of([box for _, box in part], x)[:, None]
             pasted = torch.where(masks, self.contents[[k for k, _ in part]][:, None], x)
-            logits.append(self.engine.logits(pasted.flatten(0, 1)))
-        return torch.cat(logits)
+            yield self.engine.logits(pasted.flatten(0, 1))
 
     def best(self, routes: Sequence[Route], held_out: Probes) -> list[Window]:
         """Go on from the first round; return the best Window of each Route, with its effect on ``effort.counted`` held-out samples.
