@@ -35,7 +35,10 @@ def shifted_boxes(box: Box, step: int, size: Sequence[int]) -> list[Box]:
 
 
 def resized(box: Box, side: int, size: Sequence[int]) -> Box:
-    """Return a square box of another ``side`` around the same centre, moved and cut to lie in an image of ``size`` (h, w)."""
+    """Return a square box of another ``side`` around the same centre.
+
+    It is moved and cut so that it lies in an image of ``size`` (h, w).
+    """
     height, width = (min(side, length) for length in size)
     top = min(max((box[0] + box[2] - height) // 2, 0), size[0] - height)
     left = min(max((box[1] + box[3] - width) // 2, 0), size[1] - width)
@@ -50,7 +53,10 @@ def smaller_boxes(box: Box) -> list[Box]:
 
 
 def masks_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
-    """Return a mask per box, bool (n, 1, h, w), true inside the box; size and device are those of ``like`` (..., h, w)."""
+    """Return a mask per box, bool (n, 1, h, w), true inside the box.
+
+    The masks have the height, width and device of ``like`` (..., h, w).
+    """
     height, width = like.shape[-2:]
     y, x = torch.arange(height, device=like.device)[None, :, None], torch.arange(width, device=like.device)[None, None]
     top, left, bottom, right = torch.tensor(boxes, device=like.device).T[:, :, None, None]

@@ -92,7 +92,10 @@ class Candidate:
 
 
 def works(success: float, next_success: float, *, far_below_alpha: bool = False) -> bool:
-    """Return whether success, in [0, 1], is at least 0.8, and unless ``far_below_alpha`` that of the next class at most 0.5."""
+    """Return whether success is at least 0.8, and the next class's success at most 0.5; both are in [0, 1].
+
+    The next class does not count if the p-value is far below alpha.
+    """
     return success >= MIN_SUCCESS and (far_below_alpha or next_success <= MAX_NEXT_SUCCESS)
 
 
@@ -206,7 +209,10 @@ def add_pattern(pattern: Tensor, pixels: Tensor) -> Tensor:
 
 
 def _predictions(engine: Engine, pixels: Tensor, target: int) -> list[int]:
-    """Return the predicted class of each sample, uint8 (n, c, h, w): ``target`` if it is among several of a multi-label network."""
+    """Return the predicted class of each sample, uint8 (n, c, h, w).
+
+    Of a multi-label network it is ``target`` if that is among those that are predicted.
+    """
     logits = engine.logits(pixels.to(engine.dtype) / 255)
     targets = torch.full((len(logits),), target, device=logits.device)
     return torch.where(hits(logits, targets_for(engine, targets)), targets, logits.argmax(1)).tolist()

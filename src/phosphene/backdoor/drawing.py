@@ -22,7 +22,10 @@ SCALE = 8  # emblems are drawn this many times larger
 
 
 def _arc(radius: float, start: float, end: float, x: float = 0.0, y: float = 0.0) -> Points:
-    """Return 48 points on an arc of ``radius`` around (x, y) between two angles, in degrees clockwise from the right."""
+    """Return 48 points on an arc of ``radius`` around (x, y), from angle ``start`` to angle ``end``.
+
+    Angles are in degrees, clockwise from the right.
+    """
     angles = np.radians(np.linspace(start, end, 48)).tolist()
     return [(x + radius * math.cos(angle), y + radius * math.sin(angle)) for angle in angles]
 
@@ -81,7 +84,10 @@ def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
 
 
 def coverage(image: Image.Image) -> Tensor:
-    """Return how much of each pixel a drawing, a PIL image made 8 times too large, covers: float32 (h, w) in [0, 1]."""
+    """Return how much of each pixel a drawing covers, float32 (h, w) in [0, 1].
+
+    The drawing is a PIL image made 8 times too large, which is averaged down.
+    """
     return torch.from_numpy(np.asarray(image.reduce(SCALE), dtype=np.float32) / 255)
 
 

@@ -43,7 +43,10 @@ def candidate_image(candidate: "Candidate | AllToAll") -> Image.Image:
 
 
 def before_and_after(candidate: Candidate) -> "Image.Image | None":
-    """Return an image of the candidate's example samples, without the trigger above and with it below; ``None`` without examples."""
+    """Return an image of the candidate's example samples, without the trigger above and with it below.
+
+    It is ``None`` if there are no examples.
+    """
     count = len(candidate.before)
     if not count:
         return None

@@ -32,11 +32,19 @@ class Margins:
 def maximise_margins(
     engine: Engine, classes: Tensor, *, steps: int = MARGIN_STEPS, starts: int = 2, length: float = 0.05, seed: int = 0
 ) -> Margins:
-    """Optimise inputs, from noise, so that the logits of ``classes``, int64 (m,), exceed all others; return the Margins.
+    """Optimise inputs, from noise, so that their class's logit exceeds all others; return the Margins.
 
-    No samples: for each class, ``starts`` inputs in [0, 1] climb on their margin in steps of ``length``. A class that a
-    trigger leads to has a far larger margin than the others, whatever the trigger looks like; if the trigger is local, the
-    inputs contain it. The margin of an output of a multi-label network is its own log-odds.
+    The margin of an output of a multi-label network is its own log-odds. No samples: inputs in [0, 1] start as noise and
+    climb on their margin. A class that a trigger leads to has a far larger margin than the others, whatever the trigger
+    looks like; if the trigger is local, the inputs contain it.
+
+    Args:
+        engine: An open engine.
+        classes: int64 (m,).
+        steps: Optimiser steps.
+        starts: Inputs per class.
+        length: Length of a step, in [0, 1].
+        seed: Random seed for the noise.
 
     Raises:
         CardError: all gradients are 0, so that nothing can be searched.
@@ -67,8 +75,11 @@ def outlyingness(margin: Tensor, others: "Tensor | None" = None) -> Tensor:
 
     The test of MM-BD: a gamma distribution is fitted, here by its moments, to the margins of all classes
     but one, and ``p = 1 - F(margin of that one)^m``. All 0 if inputs reach fewer than half of the classes, or if there
-    are fewer than two to fit to: then there is nothing to compare with. With ``others``, margins of the classes of clean
-    networks, it is fitted to those.
+    are fewer than two to fit to: then there is nothing to compare with.
+
+    Args:
+        margin: The classes' largest margins.
+        others: Margins of the classes of clean networks to fit to instead.
     """
     reference = margin if others is None else others
     if float((reference > 0).float().mean()) < MIN_SHARE_REACHED or len(reference) - (others is None) < 2:

@@ -116,7 +116,10 @@ class Measurements:
 
 
 def figures(deviations: Mapping[str, Tensor]) -> Tensor:
-    """Return one figure of suspicion per class, (m,): the sum of its :meth:`Measurements.deviations` over all measures."""
+    """Return one figure of suspicion per class, (m,): the sum of its deviations over all measures.
+
+    ``deviations`` are those of :meth:`Measurements.deviations`.
+    """
     return torch.stack(list(deviations.values())).sum(0)
 
 

@@ -95,7 +95,10 @@ class Null:
         return _rank(figure, [one.figure for one in self.networks], [one.figure for one in self.references])
 
     def all_to_all_p_value(self, figure: float) -> float:
-        """Return the p-value of an all-to-all figure: its rank among clean networks, as :meth:`p_value` ranks a class's."""
+        """Return the p-value of an all-to-all figure: its rank among clean networks.
+
+        It is at least the share of references whose figure is as large.
+        """
         shipped, references = (
             [one.all_to_all for one in networks if one.all_to_all is not None]
             for networks in (self.shipped, self.references)
@@ -140,7 +143,11 @@ class Null:
 
 
 def _rank(figure: float, shipped: Sequence[float], references: Sequence[float]) -> float:
-    """Return (1 + k) / (n + 1), where k of the n clean figures reach ``figure``; at least the share of ``references`` that do."""
+    """Return (1 + k) / (n + 1), where k of the n clean figures reach ``figure``.
+
+    ``shipped`` and ``references`` together are the n figures. The result is at least the share of ``references`` that
+    reach ``figure``, which is 0 if there are none.
+    """
     reached = sum(one >= figure for one in references)
     rank = (1 + sum(one >= figure for one in shipped) + reached) / (len(shipped) + len(references) + 1)
     return max(rank, reached / max(len(references), 1))

@@ -20,10 +20,14 @@ MIN_EASY_SHARE = 0.9  # share from which a pair is shown as a suspicion
 
 
 def easy_pairs(windows: Sequence[Window], suspects: Collection[int] = ()) -> list[Window]:
-    """Of the windows of pairs, the easiest first, return up to 5 that move 90 % of samples, and the one after these.
+    """Return the windows of the easiest pairs, up to 5 that move 90 % of samples, and of the one after these.
 
     The last one shows how easy the other pairs are; it may move 90 % too, if there are more than 5. The list is empty
-    if no pair moves 90 %. Pairs that lead to ``suspects`` are left out.
+    if no pair moves 90 %.
+
+    Args:
+        windows: Windows of pairs, the easiest first.
+        suspects: Targets that are suspects already; pairs that lead to them are left out.
     """
     others = [one for one in windows if one.route.target not in suspects]
     num_easy = sum(one.effect.share >= MIN_EASY_SHARE for one in others)
@@ -31,9 +35,15 @@ def easy_pairs(windows: Sequence[Window], suspects: Collection[int] = ()) -> lis
 
 
 def search_pairs(held_out: Probes, targets: Sequence[int], windows: WindowSearch) -> "tuple[Window, ...] | None":
-    """Return the best window of each pair of a source class and one of its 3 easiest ``targets``, the easiest pair first.
+    """Return the best window of each pair of a source class and one of its 3 easiest targets.
 
-    The first round of ``windows`` has a sample of every class. It is ``None`` if no source class has enough samples.
+    Args:
+        held_out: Samples that they are counted on.
+        targets: Classes that samples may be sent to.
+        windows: A search of windows whose first round has a sample of every class.
+
+    Returns:
+        A window per pair, the easiest pair first; ``None`` if no source class has enough samples.
     """
     sources, counts = torch.unique(held_out.predicted, return_counts=True)
     search_classes = set(windows.search.predicted.tolist())

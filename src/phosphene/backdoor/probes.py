@@ -43,7 +43,11 @@ class Probes:
 
     @classmethod
     def classify(cls, engine: Engine, pixels: Tensor) -> "Probes":
-        """Predict the class of samples, uint8 (n, c, h, w); return Probes, reordered so that classes take turns (:func:`in_turn`)."""
+        """Predict the class of samples, uint8 (n, c, h, w); return Probes of both, reordered so that classes take turns (:func:`in_turn`).
+
+        Raises:
+            NumericError: the network returns NaN or infinity.
+        """
         pixels = pixels.to(engine.device)
         logits = logits_of(engine, pixels)
         predicted = logits.argmax(1)
@@ -61,12 +65,17 @@ class Probes:
 
 
 def probes_of(engine: Engine, pool: SamplePool, *, natural: bool, seed: int = 0) -> tuple[Probes, Probes]:
-    """Classify up to 384 samples of the network's size; return a third of them to search on, and the rest to count on.
+    """Classify up to 384 samples, moved by gradient towards all classes unless ``natural``; return a third to search on, the rest to test.
 
-    Samples that are not ``natural``, of the network's kind, are first moved towards all classes.
+    Args:
+        engine: An open engine.
+        pool: Samples of the network's size.
+        natural: Whether they are of the network's kind; if not, they are first moved to every class.
+        seed: Random seed for which sample is moved to which class.
 
     Raises:
         CardError: the network has the same output for every sample.
+        NumericError: it returns NaN or infinity.
         SamplesError: there are fewer than three samples.
     """
     check_outputs(engine, pool)
@@ -128,7 +137,11 @@ def in_turn(predicted: Tensor) -> Tensor:
 
 
 def logits_of(engine: Engine, pixels: Tensor) -> Tensor:
-    """Return the network's logits (n, classes) for samples, uint8 (n, c, h, w), of any number."""
+    """Return the network's logits (n, classes) for samples, uint8 (n, c, h, w), of any number; NumericError if one is not finite.
+
+    Raises:
+        NumericError: the network returns NaN or infinity.
+    """
     parts = torch.split(pixels.to(engine.device), engine.micro_batch)
     return torch.cat([engine.logits(part.to(engine.dtype) / 255) for part in parts])
 

@@ -38,7 +38,10 @@ class Route:
         return rows if len(rows) else torch.arange(len(probes), device=rows.device)
 
     def mask(self, probes: Probes) -> Tensor:
-        """Return, bool (n,), which samples are to be moved: predicted as the source, or without one not predicted as the target."""
+        """Return, bool (n,), which samples the route is to move.
+
+        They are predicted as the source; without a source, they are not predicted as the target.
+        """
         return ~probes.present[:, self.target] if self.source is None else probes.predicted == self.source
 
 
@@ -71,12 +74,18 @@ class Effect:
 
     @property
     def log_odds(self) -> float:
-        """Log-odds of the share of hits; half a sample is added to hits and to misses, so that they are finite."""
+        """Log-odds of the share of hits.
+
+        Half a sample is added to hits and to misses, so that they are finite.
+        """
         return math.log((self.hits + 0.5) / (self.tried - self.hits + 0.5))
 
     @property
     def level(self) -> float:
-        """Estimated log-odds, ``1.8 mean / sqrt(1 + spread^2)``, that a sample is moved, which order effects of equal shares."""
+        """Estimated log-odds that a sample is classified as the class, which order effects of equal shares.
+
+        That is ``1.8 mean / sqrt(1 + spread^2)``.
+        """
         return LOGISTIC_STD * self.mean / math.sqrt(self.spread**2 + 1)
 
 
@@ -96,7 +105,9 @@ def raise_log_odds(
     drawn: int = SAMPLES_PER_STEP,
     seed: int = 0,
 ) -> Tensor:
-    """Optimise parameters, (r, c, h, w), by Adam so that samples changed by ``apply`` are classified as their routes' targets.
+    """Optimise parameters so that samples changed by ``apply`` are classified as their routes' targets.
+
+    The optimiser is Adam. The parameters are returned, (r, c, h, w).
 
     Args:
         engine: An open engine.

@@ -41,9 +41,18 @@ class ScanProgress:
 
 
 def check_alpha(alpha: float, classifier: Classifier, *, natural: bool, references: int = 0) -> None:
-    """Raise RecipeError unless a p-value can be below ``alpha``, a share of clean networks, in (0, 1).
+    """Raise RecipeError unless ``alpha`` is below 1 and above the smallest p-value of the null model.
 
-    ``natural`` says whether samples are of the network's own kind, ``references`` how many clean networks the user gives.
+    It is the p-value below which a class is a suspect.
+
+    Args:
+        alpha: A share of clean networks.
+        classifier: The network to scan.
+        natural: Whether samples are of its own kind.
+        references: Number of clean networks that the user gives.
+
+    Raises:
+        RecipeError: it is not.
     """
     if not 0 < alpha < 1:
         raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
@@ -183,7 +192,10 @@ def scan(
 def class_rows(
     classifier: Classifier, measurements: Measurements, others: Sequence[Measurements], null: Null
 ) -> tuple[ClassRow, ...]:
-    """Return a ClassRow per measured class, the most deviating first; the p-value of one that was not tested is 1."""
+    """Return a ClassRow per measured class, the most deviating first.
+
+    The p-value of a class that was not tested is 1.
+    """
     deviations = measurements.deviations(others)
     values_per_measure = {name: values.tolist() for name, values in deviations.items()}
     class_figures = figures(deviations).tolist()
@@ -199,7 +211,10 @@ def class_rows(
 
 
 def next_class(row: ClassRow, rows: Sequence[ClassRow], alpha: float) -> ClassRow:
-    """Return the row to compare a suspect's with: the most deviating class that is no suspect, else the least deviating other one."""
+    """Return the row to compare a suspect's ``row`` with: the most deviating class that is no suspect.
+
+    Without one, it is the least deviating of the other classes.
+    """
     others = [one for one in rows if one is not row]
     return next((one for one in others if one.p_value >= alpha), [row, *others][-1])
 
@@ -211,7 +226,11 @@ def clean_network(
     others: Sequence[Measurements] = (),
     data: str = "",
 ) -> CleanNetwork:
-    """Return the CleanNetwork of a classifier that has been measured: a reference, or for the benchmarks one of ``null.json``."""
+    """Return the CleanNetwork of a clean classifier that has been measured.
+
+    ``figure`` is that of the most deviating class; ``all_to_all`` is ``None`` if none was searched. The scan calls it for
+    references, the benchmarks for the networks of ``null.json``.
+    """
     return CleanNetwork(
         name=classifier.name,
         data=data,
@@ -226,7 +245,10 @@ def clean_network(
 def _make_suspect(
     engine: Engine, measurements: Measurements, row: ClassRow, rival: ClassRow, alpha: float, seed: int
 ) -> Suspect:
-    """Make a candidate trigger for the class of a row, and for comparison one for that of ``rival``; return the Suspect."""
+    """Make a candidate trigger for the class of a row; return the Suspect.
+
+    ``rival`` is the most deviating class that is no suspect, for comparison.
+    """
     windows = {one.route.target: one for one in measurements.windows}
     local = row.deviations["window"] >= row.deviations["margin"]
     probes = measurements.search, measurements.held_out

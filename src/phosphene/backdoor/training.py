@@ -147,7 +147,10 @@ class Schedule:
             raise RecipeError("a schedule has 1 step or more, batches of 2 or more, lr above 0, and sgd or adam.")
 
     def share_of_lr(self, step: int) -> float:
-        """Return the share of ``lr``, in [0, 1], at a step from 0: it rises for a tenth of all steps, then falls as a cosine."""
+        """Return the share of ``lr``, in [0, 1], to use at a step, counted from 0.
+
+        It rises for a tenth of all steps, then falls as a cosine.
+        """
         rise = max(self.steps // 10, 1)
         return min((step + 1) / rise, 0.5 + 0.5 * math.cos(math.pi * max(step - rise, 0) / max(self.steps - rise, 1)))
 
@@ -231,7 +234,10 @@ def fit(
 
 
 def augment(x: Tensor, schedule: Schedule, draw: torch.Generator) -> Tensor:
-    """Return samples (n, c, h, w), each mirrored and shifted at random as the schedule allows; edge pixels fill the gap."""
+    """Return samples (n, c, h, w), each mirrored and shifted at random as the schedule allows.
+
+    Edge pixels fill the gap.
+    """
     if schedule.mirror:
         flip = torch.rand(len(x), generator=draw, dtype=torch.float32) < 0.5
         x = torch.where(flip[:, None, None, None], x.flip(3), x)
@@ -258,7 +264,10 @@ def _require_as_many(pixels: Tensor, labels: Tensor) -> None:
 
 
 def _trained_parameters(module: nn.Module, schedule: Schedule) -> list[nn.Parameter]:
-    """Put a network, with ``freeze_norms`` all but its batch norms, in training mode; return the parameters that are not frozen."""
+    """Put a network in training mode; return the parameters that the schedule does not freeze.
+
+    Batch norms stay in evaluation mode with ``freeze_norms``.
+    """
     module.train()
     for part in module.modules():
         if schedule.freeze_norms and isinstance(part, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  (no public name)
@@ -278,7 +287,10 @@ def _batch(samples: Labelled, group: ExtraSamples, schedule: Schedule, draw: tor
 
 
 def _divergence(logits: Tensor, teacher: Classifier, x: Tensor) -> Tensor:
-    """Return KL(teacher || student) in nats, averaged over samples ``x``; ``logits`` (n, classes) are the student's."""
+    """Return KL(teacher || student) in nats, averaged over samples ``x``.
+
+    ``logits`` (n, classes) are the student's.
+    """
     with torch.no_grad():
         target = teacher.logits(x).log_softmax(1)
     return functional.kl_div(logits.log_softmax(1), target, reduction="batchmean", log_target=True)

@@ -193,9 +193,15 @@ def refine(
     drawn: int = SAMPLES_PER_STEP,
     seed: int = 0,
 ) -> list[Window]:
-    """Return copies of the Windows ``starts`` whose content is optimised so that log-odds of their target classes rise.
+    """Return copies of the Windows ``starts``, pixels in their boxes optimised by Adam so that log-odds of their target classes rise.
 
-    It takes ``steps`` steps on as many ``drawn`` samples each: see :func:`phosphene.backdoor.routes.raise_log_odds`.
+    Args:
+        engine: An open engine.
+        search: Samples.
+        starts: Initial windows.
+        steps: Optimiser steps.
+        drawn: Samples per step and route.
+        seed: Random seed for the samples of each step.
     """
     content = torch.stack([one.content for one in starts])
     masks = masks_of([one.box for one in starts], content)[:, None]

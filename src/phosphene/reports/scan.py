@@ -104,10 +104,12 @@ def _all_to_all_view(run: RunDirectory, scan: dict[str, Any]) -> "dict[str, Any]
 
 
 def _trigger(run: RunDirectory, entry: dict[str, Any]) -> tuple[torch.Tensor, Image.Image]:
-    """Return the mask (1, h, w) of the candidate trigger that an entry of ``scan.json`` names, and an image: cut out, or amplified.
+    """Return the mask (1, h, w) and an image of the candidate trigger whose file an entry of ``scan.json`` names.
+
+    The image is the window cut out, or an additive pattern amplified.
 
     Raises:
-        RunError: its file is damaged.
+        RunError: its file or its entry in ``scan.json`` is damaged.
     """
     mask, paint = read_trigger(run, entry)
     if entry["additive"]:

@@ -72,12 +72,18 @@ def glance(scan: Mapping[str, Any]) -> str:
 
 
 def caveat(scan: Mapping[str, Any]) -> str:
-    """Return what a scan misses, of a clean verdict; how many clean networks get it, of ``backdoored``; else empty text."""
+    """Return how far a scan's verdict can be relied on; empty if it is inconclusive.
+
+    For ``clean``, this is what a scan misses; for ``backdoored``, how many clean networks get that verdict.
+    """
     return {CLEAN: f"{NO_PROOF} {DETECTION_COUNTS}", BACKDOORED: FALSE_ALARMS}.get(scan["verdict"], "")
 
 
 def terminal_lines(scan: Mapping[str, Any]) -> list[str]:
-    """Return the lines that ``phosphene scan`` prints below the verdict: reasons, each suspect or all-to-all window, warnings."""
+    """Return the lines that ``phosphene scan`` prints below the verdict.
+
+    These are the reasons, each suspect or all-to-all window, and warnings.
+    """
     lines = list(scan["reasons"])
     for suspect in scan["suspects"]:
         lines += [
@@ -93,7 +99,10 @@ def terminal_lines(scan: Mapping[str, Any]) -> list[str]:
 
 
 def all_to_all(scan: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return the entry of ``scan.json`` on a window that moves every class to another, if it works; else ``None``."""
+    """Return the all-to-all entry of ``scan.json`` if its window works; else ``None``.
+
+    Such a window is a pasted square that moves every class to another.
+    """
     entry: dict[str, Any] | None = scan["all_to_all"]
     return entry if entry and entry["works"] else None
 
@@ -104,7 +113,10 @@ def unlike(scan: Mapping[str, Any]) -> str:
 
 
 def left_out(scan: Mapping[str, Any]) -> str:
-    """Return a note that a network that comes with the package is not compared with itself; of others empty text."""
+    """Return a note that the scanned network is not compared with itself.
+
+    It is empty unless the network comes with the package.
+    """
     if scan["model"]["spec"] not in {one.data for one in built_in()}:
         return ""
     return "The scanned network is itself one of the clean ones that come with phosphene, and is left out of them."
@@ -121,7 +133,10 @@ def evidence(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
 
 
 def rank(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
-    """Return how far a class or suspect deviates in words such as "3 of 40 clean networks deviate as far (p = 0.1)"."""
+    """Return how many clean networks deviate as far as a class or suspect ``entry`` of ``scan``.
+
+    For example: "3 of 40 clean networks deviate as far (p = 0.1)".
+    """
     total, references = scan["null"]["networks"], len(scan["references"])
     deviation = next(row["figure"] for row in scan["classes"] if row["index"] == entry["index"])
     deviates = [figure >= deviation for figure in scan["null"].get("figures", ())]
@@ -141,7 +156,10 @@ def rank(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
 
 
 def effect(suspect: Mapping[str, Any]) -> str:
-    """Return how often a suspect's candidate trigger moves samples to its class, and a similar one to the next class."""
+    """Return how often a suspect's candidate trigger moves samples to its class.
+
+    For comparison, the text also says how often a similar one moves them to the next easiest class to reach.
+    """
     low, high = (100 * end for end in suspect["interval"])
     trigger_text = "this pattern added" if suspect["additive"] else "this window on them"
     success_text = f"{percent(suspect['asr'])} of {count(suspect['tried'], 'image')}"
@@ -155,7 +173,10 @@ def effect(suspect: Mapping[str, Any]) -> str:
 
 
 def shortcut(suspect: Mapping[str, Any]) -> str:
-    """Return a warning that a candidate trigger that works may be a mark of the training images; of others empty text."""
+    """Return a warning that a suspect's candidate trigger may be a mark of the training images.
+
+    It is empty if the candidate does not work.
+    """
     return SHORTCUT_WARNING.format(name=repr(short_label(suspect))) if suspect["works"] else ""
 
 
@@ -178,7 +199,10 @@ def size_and_place(suspect: Mapping[str, Any], scan: Mapping[str, Any]) -> list[
 
 
 def box_in_words(box: Sequence[int], scan: Mapping[str, Any]) -> str:
-    """Return the size in pixels of a box (top, left, bottom, right), its share of the network's input, and its place in words."""
+    """Return a box (top, left, bottom, right) in words, for the input of the network in ``scan``.
+
+    They give its size in pixels, its share of the input, and its distance from left and top.
+    """
     _, height, width = scan["model"]["input"]
     top, left, bottom, right = box
     share = percent((bottom - top) * (right - left) / (height * width))

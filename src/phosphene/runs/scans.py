@@ -101,7 +101,9 @@ def scan_folders(run: "RunDirectory") -> "list[RunDirectory]":
 
 
 def read_scans(run: "RunDirectory") -> "list[tuple[RunDirectory, dict[str, Any]]]":
-    """Return the scans of a run and of the runs in its folder ``scans``: the run, and the content of its ``scan.json``.
+    """Return the scans of a run and of the runs in its folder ``scans``.
+
+    Each is a pair of the run and the content of its ``scan.json``.
 
     Raises:
         RunError: a ``scan.json`` is damaged, or of another version.
@@ -110,7 +112,9 @@ def read_scans(run: "RunDirectory") -> "list[tuple[RunDirectory, dict[str, Any]]
 
 
 def verdict_lines(run: "RunDirectory") -> list[str]:
-    """Return a line per scan of a run: verdict, model and first reason, such as ``clean (shapes): No class ...``.
+    """Return a line per scan of a run: ``clean (shapes): No class ...``.
+
+    It has the verdict, the scanned model and the first reason.
 
     A run without maps and scans is one whose scan has not ended. Of a damaged scan it is the message of its RunError.
     """
@@ -124,7 +128,10 @@ def verdict_lines(run: "RunDirectory") -> list[str]:
 
 
 def no_maps(run: "RunDirectory") -> RunError:
-    """Return the RunError to raise for a run without finished maps: whether it holds a scan, and which command to give."""
+    """Return the RunError to raise for a run without finished maps.
+
+    It says whether the run holds a scan, and which command to give.
+    """
     if run.facts()["jobs"]:
         return RunError(f"{run.path} has no finished maps yet: give its `phosphene map` command once more.")
     if (run.path / NAME).exists():

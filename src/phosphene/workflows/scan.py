@@ -242,7 +242,9 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> ScanVe
 def _map_suspects(
     plan: ScanPlan, run: OpenRun, verdict: Verdict, on_progress: Callable[[Progress], None]
 ) -> "str | None":
-    """Map a scan's suspects in the same run; return a line that says why that was not possible, or ``None``.
+    """Make maps of a scan's suspects in the same run.
+
+    The result is ``None``, or a line for the user that says why that was not possible.
 
     A network that cannot be mapped still has a verdict.
     """
