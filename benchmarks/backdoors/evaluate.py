@@ -103,7 +103,7 @@ def recorded(verdict: Verdict, truth: dict[str, Any]) -> dict[str, Any]:
             }
             for one in verdict.suspects
         ],
-        "easiest": [[one.route.source, one.route.target, round(one.measured.share, 3)] for one in easiest],
+        "easiest": [[one.route.source, one.route.target, round(one.effect.share, 3)] for one in easiest],
         "all_to_all": None
         if exchange is None
         else {"figure": exchange.figure, "box": list(exchange.box), "targets": exchange.targets},

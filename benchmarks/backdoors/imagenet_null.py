@@ -21,13 +21,12 @@ from torch import Tensor
 from benchmarks.backdoors.attacks import prune
 from benchmarks.backdoors.scanning import scan_code
 from benchmarks.common import DOCS, PHOTOGRAPHS, RESULTS, ROOT, markdown_table, network, write_result, write_section
-from phosphene.backdoor.measure import measure
+from phosphene.backdoor.measure import ScanEngine, measure
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.plant import accuracy
 from phosphene.backdoor.scan import clean_network
 from phosphene.backdoor.training import Change, Labelled, Schedule, fit
 from phosphene.classifier import Classifier
-from phosphene.engine import Engine
 from phosphene.samples import load_samples
 
 NAME, DATA, PAGE = "imagenet-null", "imagenet", DOCS / "imagenet-trojan.md"
@@ -127,7 +126,7 @@ def measured(one: Copy) -> dict[str, Any]:
     """Measure a network as a scan does it; return its accuracy and figure."""
     classifier, began = load(one), time.process_time()
     right = accuracy(classifier, Labelled.load(PHOTOGRAPHS, classifier, held=HELD_OUT))
-    with Engine(classifier, precision="tf32") as engine:
+    with ScanEngine(classifier, precision="tf32") as engine:
         found = measure(engine, load_samples(PHOTOGRAPHS, classifier.input.shape))
     clean = clean_network(classifier, found, natural=True, data=DATA)
     return {

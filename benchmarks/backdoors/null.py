@@ -16,11 +16,10 @@ from benchmarks.backdoors import imagenet_null
 from benchmarks.backdoors.networks import FOLDER, index, load
 from benchmarks.backdoors.scanning import pool_of, scan_code
 from benchmarks.common import hardware
-from phosphene.backdoor.measure import measure
+from phosphene.backdoor.measure import ScanEngine, measure
 from phosphene.backdoor.null import FILE, CleanNetwork, built_in
 from phosphene.backdoor.scan import clean_network
 from phosphene.classifier import Classifier
-from phosphene.engine import Engine
 from phosphene.runs.atomic import read_json, write_json
 from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load as load_spec
@@ -40,7 +39,7 @@ def measured(classifier: Classifier, data: str, folder: Path, *, natural: bool) 
         pool = load_samples(default_samples(data), classifier.input.shape)
     else:
         pool = pool_of(data, side, channels, kind, folder)
-    with Engine(classifier, precision="tf32") as engine:
+    with ScanEngine(classifier, precision="tf32") as engine:
         found = clean_network(classifier, measure(engine, pool), natural, data=data)
     write_json(file, {**key, "network": asdict(found)})
     print(classifier.name, kind, f"{found.figure:.2f}", found.all_to_all, flush=True)

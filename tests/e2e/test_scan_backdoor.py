@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_a_planted_patch_is_found_and_shown_where_it_was_planted(scan, tmp_path)
 
 
 def test_an_all_to_all_backdoor_is_shown_with_what_becomes_of_every_class(scan, tmp_path, monkeypatch):
-    monkeypatch.setattr(AllToAll, "works", True)
+    monkeypatch.setattr(AllToAll, "compared", lambda found, p_value, _: replace(found, p_value=p_value, works=True))
     answer = scan("exchanged", "80.0, shift=True")
     assert "predicted without the window" in answer.out
     run = tmp_path / "exchanged-scan"

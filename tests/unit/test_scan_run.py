@@ -108,7 +108,7 @@ def test_an_opened_verdict_is_the_one_that_was_written(written, folder):
     window, original_window = opened.all_to_all, written.all_to_all
     for name in ("box", "targets", "figure", "p_value", "works"):
         assert getattr(window, name) == getattr(original_window, name), name
-    assert torch.equal(window.content, original_window.content)
+    assert torch.equal(window.paint, original_window.paint)
     assert opened.pairs is None
     document = {name: value for name, value in written.document.items() if name not in NOT_STORED}
     request = {name: document[name] for name in ("model", "samples", "references", "alpha", "settings", "method")}
@@ -198,10 +198,7 @@ def test_a_window_of_all_to_all_keeps_its_figure_if_a_class_was_not_measured(cha
     assert len(opened.all_to_all.targets) == len(written.all_to_all.targets) - 1
 
 
-def test_a_damaged_trigger_is_refused_in_a_line(changed, written, folder):
-    with pytest.raises(RunError, match=r"scan.json is damaged \(it has no class 'unknown'\). Delete it and scan again"):
-        changed(lambda document: document["suspects"][0]["next"].update(label="unknown"))
-    changed(lambda document: document.update(seconds=1.0))
+def test_a_damaged_trigger_is_refused_in_a_line(written, folder):
     file = folder / written.document["suspects"][0]["trigger"]
     data = file.read_bytes()
     for damage in (

@@ -90,7 +90,7 @@ def scan(
             display.warn(range_doubt(classifier, pool, device=device))
         if dry_run:
             return replace(plan, seconds=estimate(plan))
-        return make_scan(plan, display, mapped=mapped, on_progress=display.follow(on_progress))
+        return make_scan(plan, display, display.follow(on_progress), mapped=mapped)
 
 
 @checked()

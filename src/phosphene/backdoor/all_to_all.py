@@ -7,6 +7,7 @@ classes receive nearly all of the samples that it moves; with an all-to-all back
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ FEWEST = 5  # held-out samples of a class from which its share counts
 LEAST_CLASSES = 3  # classes with so many samples: at least these, and half of all
 SURE = 8.0  # log-odds beyond which a sample counts no more, so that none outweighs the others
 WORKS = 0.5  # share of the samples that must reach the class of their own
+# Images that a search sends through the network, about; a backward pass counts as one more.
+PASSES = 2 * ((BEST + 8 * AROUND) * SECOND + REFINED * (2 * STEPS * DRAWN + HELD_OUT))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,97 +38,80 @@ class AllToAll:
 
     Attributes:
         box: Top, left, bottom, right of the window, in pixels.
-        content: What is pasted, (c, h, w) in [0, 1]; only the box counts.
+        paint: What is pasted, (c, h, w) in [0, 1]; only the box counts.
         targets: Predicted class -> the class that the window sends most of its held-out samples to; no class is the
             target of two.
         shares: Predicted class -> share of its samples that reach its target, in [0, 1]; 0 if it has none.
         figure: Mean of the shares over all predicted classes, in [0, 1].
         p_value: Probability that a clean network has as large a figure; 1 until it is compared.
-        deviates: Whether ``p_value`` is below alpha.
+        works: Whether it counts as an all-to-all backdoor: ``p_value`` is below alpha, and ``figure`` at least a half.
     """
 
     box: Box
-    content: Tensor
+    paint: Tensor
     targets: dict[int, int]
     shares: dict[int, float]
     figure: float
     p_value: float = 1.0
-    deviates: bool = False
+    works: bool = False
+    additive: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         classes = count(len(self.targets), "class", "classes")
         return f"AllToAll({classes}, {percent(self.figure)} of held-out samples, p {self.p_value:.2g})"
 
     @property
-    def works(self) -> bool:
-        """Whether this result counts as an all-to-all backdoor: p-value below alpha, and on average half of samples moved (``figure``)."""
-        return self.deviates and self.figure >= WORKS
+    def mask(self) -> Tensor:
+        """Where it is pasted, (1, h, w): 1 inside the box, else 0."""
+        return masks_of([self.box], self.paint)[0].float()
 
     def compared(self, p_value: float, alpha: float) -> "AllToAll":
-        """Return a copy of this result with the given ``p_value`` filled in, and ``deviates``: whether that is below ``alpha``."""
-        return replace(self, p_value=p_value, deviates=p_value < alpha)
+        """Return a copy of this result with ``p_value``, and with ``works`` at ``alpha``."""
+        return replace(self, p_value=p_value, works=p_value < alpha and self.figure >= WORKS)
 
 
-def search_all_to_all(
-    engine: Engine, search: Probes, held_out: Probes, windows: WindowSearch, *, seed: int = 0
-) -> "AllToAll | None":
-    """From a WindowSearch, return an AllToAll: the pasted square that best moves each class to a different target; ``None``: few held out.
-
-    ``None`` if fewer than half of the classes, or fewer than three, have enough samples to say so.
+def search_all_to_all(held_out: Probes, windows: WindowSearch) -> "AllToAll | None":
+    """Return the window that best moves the samples of each class to a target of their own.
 
     Args:
-        engine: An open engine.
-        search: Samples that windows are searched on.
         held_out: Samples that the shares are counted on.
         windows: A search of windows for single classes or pairs, whose first round serves here.
-        seed: Random seed for the samples of each step.
+
+    Returns:
+        The window; ``None`` if fewer than half of the classes, or fewer than three, have enough held-out samples.
     """
-    classes = engine.classifier.num_classes
+    classes = windows.engine.classifier.num_classes
     if int((torch.bincount(held_out.predicted) >= FEWEST).sum()) < max(LEAST_CLASSES, classes / 2):
         return None
-    size = windows.contents.shape[2:]
     own = windows.rough.gather(3, windows.first.predicted.view(1, 1, -1, 1).expand(*windows.rough.shape[:2], -1, 1))
     order = own[..., 0].clamp(-SURE, SURE).mean(2).flatten().argsort()[:BEST].tolist()
     places = [(k, windows.boxes[place]) for k, place in (divmod(one, len(windows.boxes)) for one in order)]
-    places += [(k, near) for k, box in places[:AROUND] for near in shifted_boxes(box, windows.step, size)]
+    places += [(k, near) for k, box in places[:AROUND] for near in shifted_boxes(box, windows.step, windows.size)]
     first_side = places[0][1][2] - places[0][1][0]
     starts: list[tuple[int, Box]] = []
     for side in dict.fromkeys((first_side, round(LARGER * first_side))):
-        tries = [(k, resized(box, side, size)) for k, box in places]
-        starts += _second_round(engine, search, windows.contents, tries)
+        tries = [(k, resized(box, side, windows.size)) for k, box in places]
+        starts += _second_round(windows, tries)
     boxes = [box for _, box in starts]
-    contents = _refine(engine, search, windows.contents[[k for k, _ in starts]], boxes, seed)
-    refined = [_measure_window(engine, held_out, *one) for one in zip(contents, boxes, strict=True)]
+    contents = _refine(windows, windows.contents[[k for k, _ in starts]], boxes)
+    refined = [_measure_window(windows.engine, held_out, *one) for one in zip(contents, boxes, strict=True)]
     return max(refined, key=lambda one: one.figure)
 
 
-def search_passes() -> int:
-    """Return about how many images every :func:`search_all_to_all` sends through the network (a backward pass as one more): a constant."""
-    return 2 * ((BEST + 8 * AROUND) * SECOND + REFINED * (2 * STEPS * DRAWN + HELD_OUT))
-
-
-def _second_round(
-    engine: Engine, search: Probes, contents: Tensor, tries: Sequence[tuple[int, Box]]
-) -> list[tuple[int, Box]]:
-    """Paste tries, (index in ``contents``, box), on 16 samples; return the 2, in different boxes, that most lower predicted log-odds."""
-    few = search[:SECOND]
-    x = few.pixels.to(engine.dtype) / 255
-    score = []
-    for part in torch.split(torch.arange(len(tries)), max(1, 4 * engine.micro_batch // SECOND)):
-        masks = masks_of([tries[i][1] for i in part.tolist()], x)[:, None]
-        content = contents[torch.tensor([tries[i][0] for i in part.tolist()], device=contents.device)][:, None]
-        logits = engine.logits(torch.where(masks, content, x).flatten(0, 1))
-        odds = log_odds_of(logits, few.predicted.repeat(len(part))).clamp(-SURE, SURE)
-        score.append(odds.view(len(part), -1).mean(1))
+def _second_round(windows: WindowSearch, tries: Sequence[tuple[int, Box]]) -> list[tuple[int, Box]]:
+    """Paste tries, (index of a content, box), on 16 samples; return the 2, in different boxes, that most lower predicted log-odds."""
+    few = windows.search[:SECOND]
+    logits = torch.cat(list(windows.pasted_logits(tries, few)))
+    odds = log_odds_of(logits, few.predicted.repeat(len(tries))).clamp(-SURE, SURE)
     chosen: dict[Box, tuple[int, Box]] = {}
-    for i in torch.cat(score).argsort().tolist():
+    for i in odds.view(len(tries), -1).mean(1).argsort().tolist():
         chosen.setdefault(tries[i][1], tries[i])
     return list(chosen.values())[:REFINED]
 
 
-def _refine(engine: Engine, search: Probes, starts: Tensor, boxes: Sequence[Box], seed: int) -> Tensor:
+def _refine(windows: WindowSearch, starts: Tensor, boxes: Sequence[Box]) -> Tensor:
     """Optimise ``starts`` (k, c, h, w), each inside its box, by 15 Adam steps that make samples' predicted classes less likely."""
-    draw = torch.Generator().manual_seed(seed)
+    engine, search, draw = windows.engine, windows.search, torch.Generator().manual_seed(windows.seed)
     masks, contents = masks_of(boxes, starts)[:, None], starts.clone()
     adam = Adam(contents, LENGTH)
     for _ in range(STEPS):
@@ -139,11 +125,11 @@ def _refine(engine: Engine, search: Probes, starts: Tensor, boxes: Sequence[Box]
 
 def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box) -> AllToAll:
     """Paste ``content`` in a box on held-out samples; return an AllToAll: a different target for each class, and the shares moved."""
-    after = logits_of(engine, paste(content, [box], held_out.pixels)).argmax(1)
+    after = logits_of(engine, paste(content, box, held_out.pixels)).argmax(1)
     counts = torch.zeros(2 * (engine.classifier.num_classes,), dtype=torch.float32)
     counts.index_put_((held_out.predicted.cpu(), after.cpu()), counts.new_ones(len(after)), accumulate=True)
     targets, shares = own_targets(counts)
-    return AllToAll(box, content, targets, shares, figure=sum(shares.values()) / max(len(shares), 1))
+    return AllToAll(box, content.float().cpu(), targets, shares, figure=sum(shares.values()) / max(len(shares), 1))
 
 
 def own_targets(counts: Tensor) -> tuple[dict[int, int], dict[int, float]]:

@@ -25,27 +25,13 @@ def grid(size: Sequence[int], side: int, places: int) -> tuple[list[Box], int]:
 
 
 def shifted_boxes(box: Box, step: int, size: Sequence[int]) -> list[Box]:
-    """Return up to 8 boxes around ``box``, shifted by half a grid ``step``, that lie in an image of ``size`` (h, w).
-
-    The shift is at least 1 pixel.
-    """
+    """Return up to 8 boxes around ``box``, shifted by half a grid ``step`` (at least 1 pixel), in an image of ``size`` (h, w)."""
     top, left, bottom, right = box
     shift, (height, width) = max(step // 2, 1), size
     boxes = [
         (top + y, left + x, bottom + y, right + x) for y in (-shift, 0, shift) for x in (-shift, 0, shift) if y or x
     ]
     return [one for one in boxes if one[0] >= 0 and one[1] >= 0 and one[2] <= height and one[3] <= width]
-
-
-def spread_boxes(size: Sequence[int], height: int, width: int, per_side: int) -> list[Box]:
-    """Return boxes of ``height`` x ``width`` pixels spread from edge to edge of an image of ``size`` (h, w).
-
-    There are up to ``per_side`` x ``per_side`` of them.
-    """
-    tops, lefts = (
-        [round(free * k / (per_side - 1)) for k in range(per_side)] for free in (size[0] - height, size[1] - width)
-    )
-    return list(dict.fromkeys((top, left, top + height, left + width) for top in tops for left in lefts))
 
 
 def resized(box: Box, side: int, size: Sequence[int]) -> Box:
@@ -78,18 +64,7 @@ def masks_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
     return inside[:, None]
 
 
-def mask_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
-    """Return one mask for all boxes, bool (1, h, w), true inside any of them.
-
-    The mask has the height, width and device of ``like`` (..., h, w).
-    """
-    return masks_of(boxes, like).any(0)
-
-
-def paste(content: Tensor, boxes: Sequence[Box], pixels: Tensor) -> Tensor:
-    """Return samples, uint8 (n, c, h, w), with ``content`` pasted inside the boxes.
-
-    ``content`` is an image (c, h, w) in [0, 1], which is rounded to 8 bits.
-    """
+def paste(content: Tensor, box: Box, pixels: Tensor) -> Tensor:
+    """Return samples, uint8 (n, c, h, w), with what ``content``, (c, h, w) in [0, 1], has inside the box pasted in 8 bits."""
     colours = (content.clamp(0, 1) * 255).round().to(pixels.device, torch.uint8)
-    return torch.where(mask_of(boxes, pixels), colours, pixels)
+    return torch.where(masks_of([box], pixels), colours, pixels)

@@ -1,19 +1,20 @@
 """Build a candidate trigger for a suspect class: a window or an additive pattern.
 
 It is tried on samples on which it was not optimised. If a window works, the candidate is that window: grown in place until
-it works, then shrunk as long as it does. A trigger that is not local shows in the margin instead; then the candidate is
-an additive pattern, as faint as it can be. A candidate need not look like the trigger that was planted.
+it works, then shrunk as long as it does. A trigger that is not local, such as one that is blended into the whole image,
+shows in the margin instead; then the candidate is an additive pattern, as faint as it can be (a universal perturbation,
+Moosavi-Dezfooli et al., arXiv 1610.08401). A candidate need not look like the trigger that was planted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.boxes import Box, mask_of, paste, resized, smaller_boxes, spread_boxes
-from phosphene.backdoor.pattern import add_pattern, effect_of_pattern, find_patterns
+from phosphene.backdoor.boxes import Box, grid, masks_of, paste, resized, smaller_boxes
 from phosphene.backdoor.probes import Probes, targets_for
-from phosphene.backdoor.routes import Effect, Route, effect_of
+from phosphene.backdoor.routes import Effect, Route, effect_of, raise_log_odds
 from phosphene.backdoor.window import Window, measure_windows, refine
 from phosphene.engine import Engine
 from phosphene.engine.targets import hits
@@ -26,6 +27,7 @@ SEARCH_SUCCESS = 0.97  # success on the search samples that a candidate is built
 MAX_SIDE = 1 / 3  # largest side of a window, relative to the image's
 REFINEMENT_STEPS, SAMPLES_PER_STEP = 40, 16  # steps of each refinement, and samples per step
 PATTERN_LEVELS = (4, 8, 16, 32, 64)  # changes of a pixel, of 255, that an additive pattern is tried with
+RELATIVE_STEP_LENGTH = 0.25  # length of a step of a pattern, relative to the largest change
 PLACES_PER_SIDE = 3  # places per side that a window is moved to
 MAX_EXAMPLES = 3  # held-out samples that a candidate is shown on
 
@@ -37,10 +39,8 @@ class Candidate:
     Attributes:
         index: Index of the suspect class.
         additive: Whether the paint is added; if not, it is pasted.
-        mask: Where it is pasted, or how much it adds relative to its largest change, (1, h, w) in [0, 1].
         paint: Colours in [0, 1], or changes in [-1, 1], (c, h, w).
-        box: Top, left, bottom, right of the window, in pixels.
-        size: Pixels of the window, or the largest change by an additive pattern, in [0, 1].
+        box: Top, left, bottom, right of the window, in pixels; of an additive pattern the whole image.
         success: Share of held-out samples of other classes that it sends to the class, in 8 bits.
         interval: 95 % interval of the success (Wilson).
         tried: Held-out samples that it was tried on.
@@ -53,10 +53,8 @@ class Candidate:
 
     index: int
     additive: bool
-    mask: Tensor
     paint: Tensor
     box: Box
-    size: float
     success: float
     interval: tuple[float, float]
     tried: int
@@ -71,13 +69,26 @@ class Candidate:
         return f"Candidate({kind}, {percent(self.success)} of {count(self.tried, 'held-out sample')})"
 
     @property
+    def mask(self) -> Tensor:
+        """Where it is pasted, or how much it adds relative to its largest change, (1, h, w) in [0, 1]."""
+        if not self.additive:
+            return masks_of([self.box], self.paint)[0].float()
+        change = self.paint.abs().amax(0, keepdim=True)
+        return change / change.max().clamp_min(1e-12)
+
+    @property
+    def size(self) -> float:
+        """Pixels of the window, or the largest change by an additive pattern, in [0, 1]."""
+        return float(self.paint.abs().max() if self.additive else self.mask.sum())
+
+    @property
     def works(self) -> bool:
         """Whether its success is at least 80 %, and that of a trigger made alike for ``next_class`` at most 50 %."""
         return works(self.success, self.next_success)
 
     def apply(self, pixels: Tensor) -> Tensor:
         """Return uint8 samples (n, c, h, w) with the candidate trigger on them, rounded to 8 bits."""
-        return add_pattern(self.paint, pixels) if self.additive else paste(self.paint, [self.box], pixels)
+        return add_pattern(self.paint, pixels) if self.additive else paste(self.paint, self.box, pixels)
 
 
 def works(success: float, next_success: float, *, far_below_alpha: bool = False) -> bool:
@@ -127,33 +138,29 @@ def window_candidate(
 
     def refine_at(start: Window, boxes: list[Box]) -> Window:
         """Optimise the content of ``start`` at each of ``boxes``; return the best Window on all search samples."""
-        windows = [Window(start.route, start.content, (box,)) for box in boxes]
+        windows = [Window(start.route, start.content, box) for box in boxes]
         windows = refine(engine, search, windows, steps=REFINEMENT_STEPS, drawn=SAMPLES_PER_STEP, seed=seed)
-        return measure_windows(engine, search, windows, len(search))[0]
+        return measure_windows(engine, search, windows)[0]
 
-    (best,) = measure_windows(engine, search, [window], len(search))
-    (box,) = window.boxes
-    while best.measured.share < SEARCH_SUCCESS and box[2] - box[0] <= MAX_SIDE * min(size):
-        best = max(refine_at(best, [box]), best, key=lambda one: one.measured.rank)
+    (best,) = measure_windows(engine, search, [window])
+    box = window.box
+    while best.effect.share < SEARCH_SUCCESS and box[2] - box[0] <= MAX_SIDE * min(size):
+        best = max(refine_at(best, [box]), best, key=lambda one: one.effect.rank)
         side = box[2] - box[0]
         box = resized(box, side + max(2, round(side / 2)), size)
-    while best.measured.share >= SEARCH_SUCCESS and best.boxes[0][2] - best.boxes[0][0] > 1:
-        smaller = refine_at(best, smaller_boxes(best.boxes[0]))
-        if smaller.measured.share < SEARCH_SUCCESS:
+    while best.effect.share >= SEARCH_SUCCESS and best.box[2] - best.box[0] > 1:
+        smaller = refine_at(best, smaller_boxes(best.box))
+        if smaller.effect.share < SEARCH_SUCCESS:
             break
         best = smaller
-    top, left, bottom, right = best.boxes[0]
-    rival_window = refine_at(rival, [resized(rival.boxes[0], bottom - top, size)])
-    effect, rival_effect = (
-        measure_windows(engine, held_out, [one], len(held_out))[0].measured for one in (best, rival_window)
-    )
-    samples, places = best.route.samples(held_out, len(held_out)), {}
-    for place in spread_boxes(size, bottom - top, right - left, PLACES_PER_SIDE):
+    top, left, bottom, _ = best.box
+    rival_window = refine_at(rival, [resized(rival.box, bottom - top, size)])
+    effects = [measure_windows(engine, held_out, [one])[0].effect for one in (best, rival_window)]
+    samples, places = best.route.samples(held_out), {}
+    for place in grid(size, bottom - top, PLACES_PER_SIDE)[0]:
         content = best.content.roll((place[0] - top, place[1] - left), (1, 2))
-        places[place[0], place[1]] = effect_of(engine, paste(content, [place], samples), best.route).share
-    mask = mask_of(best.boxes, best.content)
-    routes = best.route, rival_window.route
-    return _candidate(engine, held_out, routes, (effect, rival_effect), mask, best.content, best.boxes[0], places)
+        places[place[0], place[1]] = effect_of(engine, paste(content, place, samples), best.route).share
+    return _candidate(engine, held_out, (best.route, rival.route), effects, best.content, best.box, places)
 
 
 def additive_candidate(
@@ -165,25 +172,40 @@ def additive_candidate(
     """
     routes = (window.route, rival.route)
 
-    def pattern(route: Route, start: Tensor, level: float) -> Tensor:
-        """Return the pattern (1, c, h, w) in [-level, level] that is optimised from ``start`` for a Route."""
-        options = {"steps": REFINEMENT_STEPS, "drawn": SAMPLES_PER_STEP, "seed": seed}
-        return find_patterns(engine, search, [route], start, level, **options)
+    def optimised(route: Route, start: Tensor, level: float) -> Tensor:
+        """Return the pattern, (1, c, h, w) in [-level, level], that is optimised from ``start`` for a route."""
+        return raise_log_odds(
+            engine,
+            search,
+            [route],
+            start,
+            lambda pattern, x: (x + pattern[:, None]).clamp(0, 1),
+            bounds=(-level, level),
+            length=RELATIVE_STEP_LENGTH * level,
+            steps=REFINEMENT_STEPS,
+            drawn=SAMPLES_PER_STEP,
+            seed=seed,
+        )
 
-    delta, level = torch.zeros_like(window.content)[None], 0.0
+    def effect(pattern: Tensor, route: Route, probes: Probes) -> Effect:
+        """Return the effect of a pattern, in 8 bits, on the samples that a route is to move."""
+        return effect_of(engine, add_pattern(pattern[0], route.samples(probes)), route)
+
+    none, level = torch.zeros_like(window.content)[None], 0.0
+    pattern = none
     for level in (one / 255 for one in PATTERN_LEVELS):
-        delta = pattern(routes[0], delta, level)
-        if effect_of_pattern(engine, search, delta[0], routes[0], len(search)).share >= SEARCH_SUCCESS:
+        pattern = optimised(routes[0], pattern, level)
+        if effect(pattern, routes[0], search).share >= SEARCH_SUCCESS:
             break
-    rival_delta = pattern(routes[1], torch.zeros_like(delta), level)
-    effect, rival_effect = (
-        effect_of_pattern(engine, held_out, one[0], route, len(held_out))
-        for one, route in zip((delta, rival_delta), routes, strict=True)
-    )
-    change = delta[0].abs().amax(0, keepdim=True)
-    whole_image: Box = (0, 0, delta.shape[2], delta.shape[3])
-    mask = change / change.max().clamp_min(1e-12)
-    return _candidate(engine, held_out, routes, (effect, rival_effect), mask, delta[0], whole_image, None)
+    patterns = (pattern, optimised(routes[1], none, level))
+    effects = [effect(one, route, held_out) for one, route in zip(patterns, routes, strict=True)]
+    whole_image: Box = (0, 0, *window.content.shape[1:])
+    return _candidate(engine, held_out, routes, effects, pattern[0], whole_image, None)
+
+
+def add_pattern(pattern: Tensor, pixels: Tensor) -> Tensor:
+    """Return uint8 samples (n, c, h, w) with a pattern, (c, h, w) in [-1, 1], added to each and clipped."""
+    return ((pixels.to(pattern) / 255 + pattern).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def _predictions(engine: Engine, pixels: Tensor, target: int) -> list[int]:
@@ -200,8 +222,7 @@ def _candidate(
     engine: Engine,
     held_out: Probes,
     routes: tuple[Route, Route],
-    effects: tuple[Effect, Effect],
-    mask: Tensor,
+    effects: Sequence[Effect],
     paint: Tensor,
     box: Box,
     places: "dict[tuple[int, int], float] | None",
@@ -214,15 +235,13 @@ def _candidate(
     (effect, next_effect), additive = effects, places is None
     rows = routes[0].mask(held_out).nonzero()[:MAX_EXAMPLES, 0]
     before = held_out.pixels[rows]
-    after = add_pattern(paint, before) if additive else paste(paint, [box], before)
+    after = add_pattern(paint, before) if additive else paste(paint, box, before)
     predicted_after = _predictions(engine, after, routes[0].target) if len(rows) else []
     return Candidate(
         index=routes[0].target,
         additive=additive,
-        mask=mask.float().cpu(),
         paint=paint.float().cpu(),
         box=box,
-        size=float(paint.abs().max()) if additive else float(mask.sum()),
         success=effect.share,
         interval=wilson(effect.hits, effect.tried) if effect.tried else (0.0, 1.0),
         tried=effect.tried,

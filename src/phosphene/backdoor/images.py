@@ -10,7 +10,6 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from phosphene.backdoor.all_to_all import AllToAll
-from phosphene.backdoor.boxes import mask_of
 from phosphene.backdoor.candidate import Candidate
 from phosphene.concept_map import to_image
 from phosphene.errors import RunError, one_line
@@ -22,28 +21,25 @@ LEAST_SIDE = 96  # pixels of a sample in an image of several; small ones are enl
 GAP = 4
 
 
-def candidate_image(candidate: Candidate) -> Image.Image:
-    """Return a candidate trigger as a PIL image of a sample's size.
+def trigger_image(mask: Tensor, paint: Tensor, *, additive: bool) -> Image.Image:
+    """Return a trigger as a PIL image of a sample's size.
 
-    Of what is pasted: its colours, with the mask as alpha, so that the file can be pasted on any image. Of what is
-    added: middle grey and the change.
+    Args:
+        mask: Where it acts, (1, h, w) in [0, 1].
+        paint: Colours in [0, 1] that are pasted, or changes in [-1, 1] that are added, (c, h, w).
+        additive: Which of the two. Of colours the mask becomes the alpha channel, so that the file can be pasted on any
+            image; of changes, middle grey stands for none.
     """
-    return added_image(candidate.paint) if candidate.additive else pasted_image(candidate.mask, candidate.paint)
-
-
-def added_image(change: Tensor) -> Image.Image:
-    """Return a change (c, h, w) that is added to samples as an RGB PIL image; mid-grey stands for no change."""
-    return _rgb((0.5 + change).clamp(0, 1))
-
-
-def pasted_image(mask: Tensor, colours: Tensor) -> Image.Image:
-    """Return colours (c, h, w) that are pasted on samples as a PIL image, with the mask as alpha channel.
-
-    Colours and mask (1, h, w) are in [0, 1].
-    """
-    image = _rgb(colours.clamp(0, 1))
+    if additive:
+        return _rgb((0.5 + paint).clamp(0, 1))
+    image = _rgb(paint.clamp(0, 1))
     image.putalpha(to_image(mask))
     return image
+
+
+def candidate_image(candidate: "Candidate | AllToAll") -> Image.Image:
+    """Return a candidate trigger as a PIL image of a sample's size: see :func:`trigger_image`."""
+    return trigger_image(candidate.mask, candidate.paint, additive=candidate.additive)
 
 
 def before_and_after(candidate: Candidate) -> "Image.Image | None":
@@ -65,36 +61,18 @@ def before_and_after(candidate: Candidate) -> "Image.Image | None":
     return sheet
 
 
-def candidate_files(candidate: Candidate) -> dict[str, bytes]:
-    """Return a candidate's files by name: ``trigger.safetensors``, ``trigger.png`` and perhaps ``pasted.png``.
-
-    ``pasted.png`` shows the examples, and is left out if there are none.
-    """
-    notes = {"class": str(candidate.index), "additive": str(candidate.additive).lower()}
-    files = trigger_files(candidate.mask, candidate.paint, candidate_image(candidate), notes)
-    sheet = before_and_after(candidate)
+def candidate_files(candidate: "Candidate | AllToAll") -> dict[str, bytes]:
+    """Return a candidate's files by name: ``trigger.safetensors``, ``trigger.png`` and, with examples, ``pasted.png``."""
+    tensors = {"mask": candidate.mask.contiguous(), "paint": candidate.paint.contiguous()}
+    notes = {"additive": str(candidate.additive).lower()}
+    sheet = None
+    if isinstance(candidate, Candidate):
+        notes["class"], sheet = str(candidate.index), before_and_after(candidate)
+    files = {
+        "trigger.safetensors": save(tensors, notes),
+        "trigger.png": encode(candidate_image(candidate), optimize=True),
+    }
     return files if sheet is None else {**files, "pasted.png": encode(sheet, optimize=True)}
-
-
-def all_to_all_files(all_to_all: AllToAll) -> dict[str, bytes]:
-    """Return an all-to-all trigger's files by name: ``trigger.safetensors`` and ``trigger.png``."""
-    return trigger_files(*_mask_and_colours(all_to_all), all_to_all_image(all_to_all), {"additive": "false"})
-
-
-def all_to_all_image(all_to_all: AllToAll) -> Image.Image:
-    """Return an all-to-all trigger as a PIL image of the network's input size, transparent outside its box."""
-    return pasted_image(*_mask_and_colours(all_to_all))
-
-
-def _mask_and_colours(all_to_all: AllToAll) -> tuple[Tensor, Tensor]:
-    """Return an all-to-all trigger as mask (1, h, w) and colours (c, h, w), float32 in [0, 1], on the CPU."""
-    return mask_of([all_to_all.box], all_to_all.content).float().cpu(), all_to_all.content.float().cpu()
-
-
-def trigger_files(mask: Tensor, paint: Tensor, image: Image.Image, notes: dict[str, str]) -> dict[str, bytes]:
-    """Return ``trigger.safetensors``, with ``notes`` as metadata, and ``trigger.png``, by name."""
-    tensors = {"mask": mask.contiguous(), "paint": paint.contiguous()}
-    return {"trigger.safetensors": save(tensors, notes), "trigger.png": encode(image, optimize=True)}
 
 
 def read_trigger(run: RunDirectory, entry: Mapping[str, Any]) -> tuple[Tensor, Tensor]:

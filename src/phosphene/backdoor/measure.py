@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 
 from phosphene.backdoor.all_to_all import EFFORT as ALL_TO_ALL_EFFORT
-from phosphene.backdoor.all_to_all import AllToAll, search_all_to_all, search_passes
+from phosphene.backdoor.all_to_all import PASSES as ALL_TO_ALL_PASSES
+from phosphene.backdoor.all_to_all import AllToAll, search_all_to_all
 from phosphene.backdoor.margin import MARGIN_STEPS, maximise_margins, outlyingness
 from phosphene.backdoor.pairs import PAIR_EFFORT, search_pairs
-from phosphene.backdoor.probes import Probes, probes_of, require_finite
+from phosphene.backdoor.probes import Probes, probes_of
 from phosphene.backdoor.routes import Route
 from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
-from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, measure_windows, window_contents, window_side
+from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, window_contents, window_side
+from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.gradients import Gradients
-from phosphene.errors import CardError, SamplesError
+from phosphene.errors import CardError, NumericError, SamplesError
 from phosphene.samples import MEMORY, SamplePool, is_natural, load_samples
 
 # Up to so many classes, each has two inputs that maximise its margin, and all pairs of classes are searched.
@@ -35,34 +37,37 @@ class ScanEngine(Engine):
     It raises NumericError if logits, losses or gradients are not finite: a search would go on with them in silence.
 
     Args:
+        classifier: The network.
         on_images: Called after :meth:`logits` and :meth:`gradients` with the number of images.
-        *args: Arguments of :class:`phosphene.engine.Engine`.
-        **options: Keyword arguments of :class:`phosphene.engine.Engine`.
+        **options: Other arguments of :class:`phosphene.engine.Engine`.
     """
 
-    def __init__(self, *args: Any, on_images: "Callable[[int], None] | None" = None, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.images, self.on_images = 0, on_images
-
-    def _count(self, images: int) -> None:
-        """Add a number of images to those that were run."""
-        self.images += images
-        if self.on_images is not None:
-            self.on_images(images)
+    def __init__(
+        self, classifier: Classifier, on_images: "Callable[[int], None] | None" = None, **options: Any
+    ) -> None:
+        super().__init__(classifier, **options)
+        self.on_images = on_images or (lambda _: None)
 
     def logits(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) for images (n, c, h, w) in [0, 1]; NumericError if one is not finite."""
         logits = super().logits(images)
-        self._count(len(images))
-        return require_finite(self.classifier, logits)
+        self.on_images(len(images))
+        self._require_finite(logits, "NaN or infinity", "check its weights")
+        return logits
 
     def gradients(self, images: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Gradients:
         """Return the Gradients of each image, as the base class does; NumericError if a value is not finite."""
-        gradients = super().gradients(images, classes, loss)
-        self._count(2 * len(images))
-        require_finite(self.classifier, gradients.loss)
-        require_finite(self.classifier, gradients.gradient, gradients=True)
-        return gradients
+        found = super().gradients(images, classes, loss)
+        self.on_images(2 * len(images))
+        self._require_finite(found.loss, "NaN or infinity", "check its weights")
+        fix = "where its forward takes roots, powers or logarithms, keep them away from 0"
+        self._require_finite(found.gradient, "gradients that are NaN or infinity", fix)
+        return found
+
+    def _require_finite(self, values: Tensor, what: str, fix: str) -> None:
+        """Raise NumericError, in the words ``what`` and ``fix``, if a value is not finite."""
+        if not bool(values.isfinite().all()):
+            raise NumericError(f"network {self.classifier.name} returns {what}: it cannot be scanned; {fix}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,19 +77,17 @@ class Measurements:
     Attributes:
         search: Samples that windows and patterns were made from.
         held_out: Samples that success was counted on.
-        classes: The m classes that were measured, without those of ``unmovable``.
-        windows: Best window of each class.
+        windows: Best window of each of the m classes that were measured, without those of ``unmovable``.
         values: Measure -> value of each class, (m,), float64: see :data:`MEASURES`.
         side: Side of the windows, in pixels.
         pairs: Best windows of pairs of classes, three per source class, the easiest first; ``None`` if they were not searched.
         all_to_all: The window that comes closest to an all-to-all trigger; ``None`` if none was searched.
-        tested: Number of classes that are tested, the first ones; the others are only compared with.
+        tested: Number of classes that are tested, those of the first windows; the others are only compared with.
         unmovable: Classes that the network predicts for every held-out sample, so that no sample could be moved to them.
     """
 
     search: Probes
     held_out: Probes
-    classes: tuple[int, ...]
     windows: tuple[Window, ...]
     values: dict[str, Tensor]
     side: int
@@ -155,53 +158,61 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     starts = 2 if len(classes) <= MAX_CLASSES_FOR_PAIRS else 1
     margins = maximise_margins(engine, torch.tensor(classes, device=engine.device), starts=starts, seed=seed)
     windows = WindowSearch(engine, search, window_contents(margins.inputs), side, seed=seed)
-    class_windows = measure_windows(engine, held_out, windows.best(routes), USUAL.counted)
-    movable_rows = [k for k, one in enumerate(class_windows) if one.measured.tried]
+    class_windows = windows.best(routes, held_out)
+    movable_rows = [k for k, one in enumerate(class_windows) if one.effect.tried]
     if not movable_rows:
         raise CardError(f"{classifier.name} predicts all of its outputs for every sample: give other samples.")
     values = {
-        "window": torch.tensor([class_windows[k].measured.log_odds for k in movable_rows], dtype=torch.double),
+        "window": torch.tensor([class_windows[k].effect.log_odds for k in movable_rows], dtype=torch.double),
         "margin": margins.margin.double().cpu()[movable_rows],
     }
     pair_windows = all_to_all = None
-    if not classifier.multi_label and (pairs or classifier.num_classes <= MAX_UNSCREENED_CLASSES):
-        all_pairs = pairs or classifier.num_classes <= MAX_CLASSES_FOR_PAIRS
+    if searches_all_to_all(classifier, pairs=pairs):
+        all_pairs = searches_pairs(classifier, pairs=pairs)
         # For pairs, the first round sees a sample of each class.
         effort = replace(PAIR_EFFORT, first=len(set(search.predicted.tolist()))) if all_pairs else ALL_TO_ALL_EFFORT
         contents = window_contents(margins.inputs[: None if all_pairs else MAX_CLASSES_FOR_PAIRS, :1])
         first_round = WindowSearch(engine, search, contents, side, effort, seed=seed)
         pair_windows = search_pairs(held_out, classes, first_round) if all_pairs else None
-        all_to_all = search_all_to_all(engine, search, held_out, first_round, seed=seed)
+        all_to_all = search_all_to_all(held_out, first_round)
     return Measurements(
         search,
         held_out,
-        classes=tuple(classes[k] for k in movable_rows),
         windows=tuple(class_windows[k] for k in movable_rows),
         values=values,
         side=side,
         pairs=pair_windows,
         all_to_all=all_to_all,
         tested=sum(k < tested for k in movable_rows),
-        unmovable=tuple(classes[k] for k, one in enumerate(class_windows) if not one.measured.tried),
+        unmovable=tuple(classes[k] for k, one in enumerate(class_windows) if not one.effect.tried),
     )
 
 
-def measure_passes(classes: int, *, pairs: bool = False, multi_label: bool = False) -> int:
+def searches_pairs(classifier: Classifier, *, pairs: bool) -> bool:
+    """Return whether :func:`measure` searches pairs of classes: see there."""
+    return not classifier.multi_label and (pairs or classifier.num_classes <= MAX_CLASSES_FOR_PAIRS)
+
+
+def searches_all_to_all(classifier: Classifier, *, pairs: bool) -> bool:
+    """Return whether :func:`measure` searches a window that moves every class to another: see there."""
+    return not classifier.multi_label and (pairs or classifier.num_classes <= MAX_UNSCREENED_CLASSES)
+
+
+def measure_passes(classifier: Classifier, *, pairs: bool = False) -> int:
     """Estimate how many images :func:`measure` runs; a backward pass counts as one more."""
+    classes = classifier.num_classes
     is_screened = classes > MAX_UNSCREENED_CLASSES
     m = BY_MARKS + BY_MARGIN + OTHERS if is_screened else classes  # classes that are measured
     starts = 2 if m <= MAX_CLASSES_FOR_PAIRS else 1
     contents = starts * m + len(PLAIN)
-    passes_per_class = 2 * MARGIN_STEPS * starts + USUAL.passes + USUAL.refined_passes
-    total = m * passes_per_class + contents * USUAL.places**2 * USUAL.first
-    total += screen_passes(classes) if is_screened else 0
-    if multi_label:
-        return total
-    if pairs or classes <= MAX_CLASSES_FOR_PAIRS:
+    total = screen_passes(classes) if is_screened else 0
+    total += m * (2 * MARGIN_STEPS * starts + USUAL.passes + USUAL.refined_passes)
+    total += contents * USUAL.places**2 * USUAL.first
+    if searches_pairs(classifier, pairs=pairs):
         refined_pairs = min(PAIR_EFFORT.per_source or m, m - 1) * m
         total += m * (m - 1) * PAIR_EFFORT.passes + refined_pairs * PAIR_EFFORT.refined_passes
-        total += (m + len(PLAIN)) * PAIR_EFFORT.places**2 * m + search_passes()
-    elif not is_screened:
+        total += (m + len(PLAIN)) * PAIR_EFFORT.places**2 * m + ALL_TO_ALL_PASSES
+    elif searches_all_to_all(classifier, pairs=pairs):
         contents = MAX_CLASSES_FOR_PAIRS + len(PLAIN)
-        total += contents * ALL_TO_ALL_EFFORT.places**2 * ALL_TO_ALL_EFFORT.first + search_passes()
+        total += contents * ALL_TO_ALL_EFFORT.places**2 * ALL_TO_ALL_EFFORT.first + ALL_TO_ALL_PASSES
     return total

@@ -1,7 +1,13 @@
 """What a scan does not test, in the report's words: kinds of backdoors, classes, and what its samples are too few for."""
 
 from phosphene.backdoor.all_to_all import LEAST_CLASSES
-from phosphene.backdoor.measure import MAX_CLASSES_FOR_PAIRS, MAX_UNSCREENED_CLASSES, Measurements
+from phosphene.backdoor.measure import (
+    MAX_CLASSES_FOR_PAIRS,
+    MAX_UNSCREENED_CLASSES,
+    Measurements,
+    searches_all_to_all,
+    searches_pairs,
+)
 from phosphene.classifier import Classifier
 from phosphene.errors import first_few
 from phosphene.formats import count
@@ -16,43 +22,6 @@ MISSED_KINDS = (
     "Parts of the scene, such as glasses: not tried.",
     "Classes that were learnt together with a watermark: neither of two was found, so look at the maps of all classes.",
 )
-ONE_WINDOW = "All-to-all backdoors: only those of one small window are searched."
-NO_ALL_TO_ALL = (
-    "All-to-all backdoors: not searched, because there are more than {} classes. The option pairs searches them."
-)
-TWO_CLASSES = "All-to-all backdoors: not searched, because there are fewer than three classes."
-FEW_ALL_TO_ALL_SAMPLES = (
-    "All-to-all backdoors: fewer than half of the classes have five held-out samples to search with."
-)
-PAIRS = (
-    "Source-specific backdoors, from one class to another: pairs of classes were searched, but only for suspicions, which "
-    "do not change the verdict."
-)
-NO_PAIRS = (
-    "Source-specific backdoors: pairs of classes were not searched, because there are more than {} "
-    "classes. The option pairs searches them."
-)
-FEW_SOURCE_SAMPLES = "Source-specific backdoors: no class has enough samples to search pairs of classes."
-DRAWN_SAMPLES = (
-    "No samples of the network's own kind were given. Windows were tried on drawn images, which finds fewer backdoors "
-    "(docs/scan.md). Give natural samples."
-)
-FEW_SAMPLES = (
-    "Only {} were given, a third of them to search with: the verdict may change with more. Give {} or more "
-    "(docs/scan.md)."
-)
-INDEPENDENT_OUTPUTS = (
-    "All-to-all and source-specific backdoors: not searched, because the outputs are independent of each other."
-)
-UNMOVABLE_CLASSES = "The network predicts {} for every held-out sample: whether a trigger leads there was not tested."
-MANY_CLASSES = (
-    "Of {:,} classes, {} were tested and {} more were measured only for comparison. Backdoors to the remaining classes "
-    "would be missed."
-)
-ONE_PREDICTED_CLASS = (
-    "No class deviates unusually far, but every held-out sample is classified as {!r}: give samples of several classes, and "
-    "check that they and the declared input fit the network (phosphene doctor)."
-)
 
 
 def one_class_warning(classifier: Classifier, measurements: Measurements) -> str:
@@ -63,31 +32,71 @@ def one_class_warning(classifier: Classifier, measurements: Measurements) -> str
     predicted = int(measurements.held_out.predicted[0])
     if classifier.multi_label or bool((measurements.held_out.predicted != predicted).any()):
         return ""
-    return ONE_PREDICTED_CLASS.format(classifier.labels.short(predicted))
+    return (
+        f"No class deviates unusually far, but every held-out sample is classified as {classifier.labels.short(predicted)!r}: "
+        "give samples of several classes, and check that they and the declared input fit the network (phosphene doctor)."
+    )
 
 
 def not_tested(classifier: Classifier, measurements: Measurements, *, natural: bool, pairs: bool) -> list[str]:
     """Return sentences that say what this scan did not test, and which kinds of backdoors it often misses."""
-    lines = [] if natural else [DRAWN_SAMPLES]
+    lines = []
+    if not natural:
+        lines.append(
+            "No samples of the network's own kind were given. Windows were tried on drawn images, which finds fewer "
+            "backdoors (docs/scan.md). Give natural samples."
+        )
     num_samples = len(measurements.search) + len(measurements.held_out)
     if num_samples < MIN_SAMPLES:
-        lines.append(FEW_SAMPLES.format(count(num_samples, "sample"), MIN_SAMPLES))
-    if measurements.unmovable:
         lines.append(
-            UNMOVABLE_CLASSES.format(first_few([repr(classifier.labels.short(one)) for one in measurements.unmovable]))
+            f"Only {count(num_samples, 'sample')} were given, a third of them to search with: the verdict may change with "
+            f"more. Give {MIN_SAMPLES} or more (docs/scan.md)."
         )
-    if len(measurements.classes) + len(measurements.unmovable) < classifier.num_classes:
-        num_compared = len(measurements.classes) - measurements.tested
-        lines.append(MANY_CLASSES.format(classifier.num_classes, measurements.tested, num_compared))
+    if measurements.unmovable:
+        names = first_few([repr(classifier.labels.short(one)) for one in measurements.unmovable])
+        lines.append(
+            f"The network predicts {names} for every held-out sample: whether a trigger leads there was not tested."
+        )
+    num_measured = len(measurements.windows)
+    if num_measured + len(measurements.unmovable) < classifier.num_classes:
+        lines.append(
+            f"Of {classifier.num_classes:,} classes, {measurements.tested} were tested and "
+            f"{num_measured - measurements.tested} more were measured only for comparison. Backdoors to the remaining "
+            "classes would be missed."
+        )
     if classifier.multi_label:
-        return [*lines, INDEPENDENT_OUTPUTS, *MISSED_KINDS]
-    if measurements.pairs is None:
-        was_searched = pairs or classifier.num_classes <= MAX_CLASSES_FOR_PAIRS
-        lines.append(FEW_SOURCE_SAMPLES if was_searched else NO_PAIRS.format(MAX_CLASSES_FOR_PAIRS))
+        lines.append(
+            "All-to-all and source-specific backdoors: not searched, because the outputs are independent of each other."
+        )
     else:
-        lines.append(PAIRS)
-    was_searched = pairs or classifier.num_classes <= MAX_UNSCREENED_CLASSES
-    reason = FEW_ALL_TO_ALL_SAMPLES if was_searched else NO_ALL_TO_ALL.format(MAX_UNSCREENED_CLASSES)
+        lines += [_source_specific(classifier, measurements, pairs), _all_to_all(classifier, measurements, pairs)]
+    return [*lines, *MISSED_KINDS]
+
+
+def _source_specific(classifier: Classifier, measurements: Measurements, pairs: bool) -> str:
+    """Return what was tested of backdoors from one class to another."""
+    if measurements.pairs is not None:
+        return (
+            "Source-specific backdoors, from one class to another: pairs of classes were searched, but only for "
+            "suspicions, which do not change the verdict."
+        )
+    if searches_pairs(classifier, pairs=pairs):
+        return "Source-specific backdoors: no class has enough samples to search pairs of classes."
+    return (
+        f"Source-specific backdoors: pairs of classes were not searched, because there are more than "
+        f"{MAX_CLASSES_FOR_PAIRS} classes. The option pairs searches them."
+    )
+
+
+def _all_to_all(classifier: Classifier, measurements: Measurements, pairs: bool) -> str:
+    """Return what was tested of backdoors that turn every class into another."""
+    if measurements.all_to_all is not None:
+        return "All-to-all backdoors: only those of one small window are searched."
     if classifier.num_classes < LEAST_CLASSES:
-        reason = TWO_CLASSES
-    return [*lines, reason if measurements.all_to_all is None else ONE_WINDOW, *MISSED_KINDS]
+        return "All-to-all backdoors: not searched, because there are fewer than three classes."
+    if searches_all_to_all(classifier, pairs=pairs):
+        return "All-to-all backdoors: fewer than half of the classes have five held-out samples to search with."
+    return (
+        f"All-to-all backdoors: not searched, because there are more than {MAX_UNSCREENED_CLASSES} classes. "
+        "The option pairs searches them."
+    )

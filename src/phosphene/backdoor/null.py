@@ -8,6 +8,7 @@ among the latter, if samples are natural. If you have clean networks of the same
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -106,21 +107,14 @@ class Null:
 
     def limit(self, alpha: float) -> float:
         """Return the figure above which the p-value is below ``alpha``; infinite with too few clean networks."""
-        # Of all networks it must exceed, and of references, fewer than this many may reach it.
-        num_allowed = next(k for k in range(len(self) + 2) if (1 + k) / (len(self) + 1) >= alpha)
-        if num_allowed == 0:
-            return float("inf")
-        reference_figures = sorted((one.figure for one in self.references), reverse=True)
-        count = len(reference_figures)
-        reference_limit = [figure for k, figure in enumerate(reference_figures, 1) if k / count >= alpha][:1]
-        return max([sorted(self.figures, reverse=True)[num_allowed - 1], *reference_limit])
+        if self.p_value(math.inf) >= alpha:
+            return math.inf
+        return max(figure for figure in self.figures if self.p_value(figure) >= alpha)
 
     def describe(self) -> str:
         """Return a phrase on the null model: number, size and data sets of the shipped networks, and references."""
         sides = [one.side for one in self.networks]
         references = f" and {len(self.references)} given as references" if self.references else ""
-        if not sides:
-            return f"no clean networks that come with phosphene{references}"
         data = ", ".join(sorted({one.data for one in self.networks}))
         size = "small " if all(one.classes <= MAX_UNSCREENED_CLASSES for one in self.networks) else ""
         return f"{len(sides)} {size}clean networks of {min(sides)} to {max(sides)} pixels ({data}){references}"
@@ -133,16 +127,15 @@ class Null:
         """
         side, classes, networks = min(classifier.input.size), classifier.num_classes, (*self.networks, *self.references)
         modules = {type(module).__name__ for module in classifier.module.modules()}
-        differences = [
-            *([] if any(0.5 <= one.side / side <= 2 for one in networks) else [f"none has about {side} pixels"]),
-            *(
-                []
-                if any(0.5 <= one.classes / classes <= 2 for one in networks)
-                else [f"none has about {classes} classes"]
-            ),
-            *(["none has independent outputs (multi-label)"] if classifier.multi_label and not self.references else []),
-            *(["none is a transformer"] if any("Attention" in one for one in modules) and not self.references else []),
-        ]
+        differences = []
+        if not any(0.5 <= one.side / side <= 2 for one in networks):
+            differences.append(f"none has about {side} pixels")
+        if not any(0.5 <= one.classes / classes <= 2 for one in networks):
+            differences.append(f"none has about {classes} classes")
+        if classifier.multi_label and not self.references:
+            differences.append("none has independent outputs (multi-label)")
+        if any("Attention" in one for one in modules) and not self.references:
+            differences.append("none is a transformer")
         if not differences:
             return ""
         text = ", ".join(differences)

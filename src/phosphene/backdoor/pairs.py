@@ -11,7 +11,7 @@ import torch
 
 from phosphene.backdoor.probes import Probes
 from phosphene.backdoor.routes import Route
-from phosphene.backdoor.window import Effort, Window, WindowSearch, measure_windows
+from phosphene.backdoor.window import Effort, Window, WindowSearch
 
 MIN_SAMPLES_PER_SOURCE = 8  # held-out samples of a source class from which its pairs are searched
 PAIR_EFFORT = Effort(places=9, best=2, around=1, refined=1, counted=60, per_source=3)
@@ -30,7 +30,7 @@ def easy_pairs(windows: Sequence[Window], suspects: Collection[int] = ()) -> lis
         suspects: Targets that are suspects already; pairs that lead to them are left out.
     """
     others = [one for one in windows if one.route.target not in suspects]
-    num_easy = sum(one.measured.share >= MIN_EASY_SHARE for one in others)
+    num_easy = sum(one.effect.share >= MIN_EASY_SHARE for one in others)
     return others[: min(num_easy, MAX_SHOWN) + 1] if num_easy else []
 
 
@@ -52,5 +52,4 @@ def search_pairs(held_out: Probes, targets: Sequence[int], windows: WindowSearch
     routes = [Route(target, source) for source in source_classes for target in targets if source != target]
     if not routes:
         return None
-    pair_windows = measure_windows(windows.engine, held_out, windows.best(routes), PAIR_EFFORT.counted)
-    return tuple(sorted(pair_windows, key=lambda one: one.measured.rank, reverse=True))
+    return tuple(sorted(windows.best(routes, held_out), key=lambda one: one.effect.rank, reverse=True))

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from phosphene.classifier import Classifier
 from phosphene.concepts import Sides
 from phosphene.engine import Engine
 from phosphene.engine.targets import targets_of
-from phosphene.errors import CardError, NumericError, SamplesError
+from phosphene.errors import CardError, SamplesError
 from phosphene.formats import count
 from phosphene.samples import SamplePool
 
@@ -88,11 +87,10 @@ def probes_of(engine: Engine, pool: SamplePool, *, natural: bool, seed: int = 0)
 
 
 def check_outputs(engine: Engine, pool: SamplePool) -> None:
-    """Run 8 samples and their negatives; raise CardError if all outputs are the same, NumericError if any is not finite.
+    """Run 8 samples and their negatives, and refuse a network that cannot be scanned.
 
     Raises:
         CardError: the network has the same output for every sample.
-        NumericError: it returns NaN or infinity.
         SamplesError: there are fewer than three samples.
     """
     if (found := len(pool.held_out) + len(pool.pixels)) < LEAST:
@@ -145,18 +143,7 @@ def logits_of(engine: Engine, pixels: Tensor) -> Tensor:
         NumericError: the network returns NaN or infinity.
     """
     parts = torch.split(pixels.to(engine.device), engine.micro_batch)
-    return require_finite(engine.classifier, torch.cat([engine.logits(part.to(engine.dtype) / 255) for part in parts]))
-
-
-def require_finite(classifier: Classifier, values: Tensor, *, gradients: bool = False) -> Tensor:
-    """Return logits, losses or ``gradients`` that a network gave; NumericError, which names the fix, if a value is not finite."""
-    if not bool(values.isfinite().all()):
-        what, fix = "NaN or infinity", "check its weights"
-        if gradients:
-            what = "gradients that are NaN or infinity"
-            fix = "where its forward takes roots, powers or logarithms, keep them away from 0"
-        raise NumericError(f"network {classifier.name} returns {what}: it cannot be scanned; {fix}.")
-    return values
+    return torch.cat([engine.logits(part.to(engine.dtype) / 255) for part in parts])
 
 
 def targets_for(engine: Engine, classes: Tensor) -> Tensor:

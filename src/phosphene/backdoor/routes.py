@@ -28,8 +28,8 @@ class Route:
     target: int
     source: "int | None" = None
 
-    def samples(self, probes: Probes, count: int) -> Tensor:
-        """Return the pixels, uint8 (n, c, h, w), of the first ``count`` samples that the route is to move."""
+    def samples(self, probes: Probes, count: "int | None" = None) -> Tensor:
+        """Return the pixels, uint8 (n, c, h, w), of the first ``count`` samples that the route is to move; by default of all."""
         return probes.pixels[self.mask(probes).nonzero()[:count, 0]]
 
     def rows(self, probes: Probes) -> Tensor:

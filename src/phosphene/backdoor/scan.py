@@ -1,7 +1,7 @@
 """``ph.scan``: is there a backdoor in this classifier, and what is its trigger?"""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from phosphene.backdoor.candidate import make_candidate
@@ -20,10 +20,6 @@ from phosphene.samples import SamplePool, is_natural
 ALPHA = 0.05
 MOST_SUSPECTS = 5  # suspects that candidates are built for
 MIN_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
-
-TOO_FEW_CLASSES = (
-    "There are too few classes ({}) to compare with each other: give clean networks of the same kind as references."
-)
 
 
 @dataclass(frozen=True)
@@ -68,12 +64,11 @@ def check_alpha(alpha: float, classifier: Classifier, *, natural: bool, referenc
         )
 
 
-def require_classes(classifier: Classifier, reference: Sequence[Classifier] = ()) -> None:
-    """Raise an error if a network cannot be scanned, or if a reference cannot be compared with it.
+def require_comparable(classifier: Classifier, reference: Sequence[Classifier] = ()) -> None:
+    """Raise CardError if a network cannot be scanned, or if a reference cannot be compared with it.
 
     Raises:
         CardError: outputs are measurements, or a reference has other channels, or is multi-label where the classifier is not.
-        RecipeError: a reference has the classifier's own weights.
     """
     for one in (classifier, *reference):
         one.refuse_regression("a scan")
@@ -88,17 +83,6 @@ def require_classes(classifier: Classifier, reference: Sequence[Classifier] = ()
                 f"reference {one.name} takes images with {count(one.input.channels, 'channel')}, {classifier.name} with "
                 f"{classifier.input.channels}: give references that take the same samples."
             )
-    scanned_hash = classifier.sha256 if reference else ""
-    for one in reference:
-        if one.sha256 == scanned_hash:
-            raise RecipeError(
-                f"reference {one.name} has the same weights as the scanned network: give other clean networks."
-            )
-
-
-def passes_of(networks: Iterable[Classifier], *, pairs: bool) -> int:
-    """Return about how many images it takes to measure networks; a backward pass counts as one more."""
-    return sum(measure_passes(one.num_classes, pairs=pairs, multi_label=one.multi_label) for one in networks)
 
 
 def scan(
@@ -114,6 +98,8 @@ def scan(
     on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> Verdict:
     """Scan a classifier for a backdoor; return a :class:`Verdict`. Nothing is written.
+
+    :func:`check_alpha` and :func:`require_comparable` have passed.
 
     A sample counts as moved to a class that is then predicted; to an output of a multi-label network, if the output's own
     probability was at most one half and is then above it. For every class, measure the effect of the best small window
@@ -135,16 +121,13 @@ def scan(
     Raises:
         CardError: the network has the same output for every sample.
         NumericError: it returns NaN or infinity.
-        PhospheneError: an argument does not fit; the message names the fix.
     """
     start = time.perf_counter()
     natural = is_natural(classifier, pool.spec)
-    check_alpha(alpha, classifier, natural=natural, references=len(reference))
-    require_classes(classifier, reference)
-    tally = _Tally(passes_of((classifier, *reference), pairs=pairs), on_progress)
+    tally = _Tally(sum(measure_passes(one, pairs=pairs) for one in (classifier, *reference)), on_progress)
 
     def engine_of(one: Classifier) -> ScanEngine:
-        return ScanEngine(one, device=device, precision=single_precision(precision), on_images=tally.count)
+        return ScanEngine(one, tally.count, device=device, precision=single_precision(precision))
 
     reference_measurements = []
     for one in reference:
@@ -154,7 +137,7 @@ def scan(
     with engine_of(classifier) as engine:
         tally.doing = "search windows"
         measurements = measure(engine, pool, pairs=pairs, seed=seed)
-        has_few_classes = len(measurements.classes) < MIN_CLASSES
+        has_few_classes = len(measurements.windows) < MIN_CLASSES
         comparisons = reference_measurements if has_few_classes else []
         clean_networks = [
             clean_network(one, result, natural, comparisons)
@@ -170,9 +153,12 @@ def scan(
     all_to_all = measurements.all_to_all and measurements.all_to_all.compared(
         null.all_to_all_p_value(measurements.all_to_all.figure), alpha
     )
-    doubts = (
-        [TOO_FEW_CLASSES.format(len(measurements.classes))] if has_few_classes and not reference_measurements else []
-    )
+    doubts = []
+    if has_few_classes and not reference:
+        doubts.append(
+            f"There are too few classes ({len(measurements.windows)}) to compare with each other: give clean networks of the "
+            "same kind as references."
+        )
     p_value = min(row.p_value for row in rows)
     verdict, reasons = decide(
         p_value, suspects, all_to_all, doubts, classifier.labels, weak=one_class_warning(classifier, measurements)
@@ -214,9 +200,9 @@ def class_rows(
     values_per_measure = {name: values.tolist() for name, values in deviations.items()}
     class_figures = figures(deviations).tolist()
     rows = []
-    for k, (index, window) in enumerate(zip(measurements.classes, measurements.windows, strict=True)):
+    for k, window in enumerate(measurements.windows):
         class_deviations = {name: values[k] for name, values in values_per_measure.items()}
-        figure, effect = class_figures[k], window.measured
+        figure, effect, index = class_figures[k], window.effect, window.route.target
         p_value = null.p_value(figure) if k < measurements.tested else 1.0
         rows.append(
             ClassRow(index, classifier.labels[index], effect.share, effect.tried, class_deviations, figure, p_value)

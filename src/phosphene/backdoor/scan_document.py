@@ -16,17 +16,16 @@ from phosphene.backdoor.candidate import Candidate
 from phosphene.backdoor.images import read_trigger
 from phosphene.backdoor.pairs import easy_pairs
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict
-from phosphene.errors import RunError
 from phosphene.labels import Labels, first_synonym
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import versions
-from phosphene.runs.scans import CLASS_FIELDS, FOLDER, NAME, SCAN, suspect_folder
+from phosphene.runs.scans import CLASS_FIELDS, FOLDER, SCAN, suspect_folder
 from phosphene.version import __version__
 
 # What scan.json holds as it is; a tuple is a list there.
 VERDICT_FIELDS = ("verdict", "p_value", "reasons", "num_classes", "tested", "window", "not_tested", "passes")
 SUSPECT_FIELDS = ("index", "label", "p_value", "works")
-CANDIDATE_FIELDS = ("interval", "tried", "additive", "size", "box")
+CANDIDATE_FIELDS = ("interval", "tried", "additive", "box")
 
 
 @cache
@@ -68,7 +67,8 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
         **request,
         "seconds": round(float(verdict.seconds), 3),
     }
-    values: dict[str, Any] = json.loads(json.dumps(document), parse_constant=_null)
+    # JSON does not have infinity, which a limit can be: null stands for it.
+    values: dict[str, Any] = json.loads(json.dumps(document), parse_constant=lambda _: None)
     return values
 
 
@@ -79,6 +79,7 @@ def _suspect_entry(suspect: Suspect, labels: Labels) -> dict[str, Any]:
     return {
         **{name: getattr(suspect, name) for name in SUSPECT_FIELDS},
         **{name: getattr(candidate, name) for name in CANDIDATE_FIELDS},
+        "size": candidate.size,
         "asr": candidate.success,
         "next": {"label": labels[candidate.next_class], "asr": candidate.next_success},
         "places": [{"top": top, "left": left, "success": rate} for (top, left), rate in candidate.places.items()],
@@ -92,7 +93,7 @@ def _suspect_entry(suspect: Suspect, labels: Labels) -> dict[str, Any]:
 def _easy_pair_entries(verdict: Verdict, labels: Labels) -> list[dict[str, Any]]:
     """Return the entry ``easy_pairs`` of ``scan.json``: source, target and share of samples moved per pair."""
     windows = easy_pairs(verdict.pairs or (), [one.index for one in verdict.suspects])
-    routes = [(one.route.source, one.route.target, one.measured.share) for one in windows]
+    routes = [(one.route.source, one.route.target, one.effect.share) for one in windows]
     return [{"source": labels.short(a or 0), "target": labels.short(b), "share": share} for a, b, share in routes]
 
 
@@ -113,10 +114,6 @@ def _all_to_all_entry(all_to_all: AllToAll, labels: Labels) -> dict[str, Any]:
     }
 
 
-def _null(name: str) -> None:
-    """Return ``None``, which stands for NaN and infinity in ``scan.json``: JSON does not have them."""
-
-
 def read_verdict(run: RunDirectory, document: Mapping[str, Any]) -> Verdict:
     """Return the verdict that the ``scan.json`` of a run holds, with the triggers from the files that it names.
 
@@ -128,17 +125,13 @@ def read_verdict(run: RunDirectory, document: Mapping[str, Any]) -> Verdict:
         document: Content of its ``scan.json``.
 
     Raises:
-        RunError: the file of a trigger, or what ``scan.json`` says of it, is damaged.
+        RunError: the file of a trigger is damaged.
     """
     null, samples = document["null"], document["samples"]
-    try:
-        suspects = tuple(_read_suspect(run, one, document) for one in document["suspects"])
-    except KeyError as error:
-        raise RunError(f"{run.path / NAME} is damaged (it has no class {error}). {SCAN.fix}") from None
     return Verdict(
         **_fields(document, (*VERDICT_FIELDS, "alpha", "seconds")),
         classes=tuple(ClassRow(**_fields(one, CLASS_FIELDS)) for one in document["classes"]),
-        suspects=suspects,
+        suspects=tuple(_read_suspect(run, one, document) for one in document["suspects"]),
         pairs=None,
         all_to_all=_read_all_to_all(run, document),
         null=null["description"],
@@ -158,11 +151,10 @@ def _fields(entry: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _read_suspect(run: RunDirectory, entry: Mapping[str, Any], document: Mapping[str, Any]) -> Suspect:
-    """Return the suspect of an entry of ``scan.json``; KeyError if the next class is none that was measured."""
-    mask, paint = read_trigger(run, entry)
+    """Return the suspect of an entry of ``scan.json``."""
+    _, paint = read_trigger(run, entry)
     candidate = Candidate(
         **_fields(entry, ("index", *CANDIDATE_FIELDS)),
-        mask=mask,
         paint=paint,
         success=entry["asr"],
         next_class={one["label"]: one["index"] for one in document["classes"]}[entry["next"]["label"]],
@@ -184,7 +176,7 @@ def _read_all_to_all(run: RunDirectory, document: Mapping[str, Any]) -> "AllToAl
     routes = [one for one in entry["classes"] if {one["source"], one["target"]} <= indices.keys()]
     window = AllToAll(
         box=tuple(entry["box"]),
-        content=read_trigger(run, entry)[1],
+        paint=read_trigger(run, entry)[1],
         targets={indices[one["source"]]: indices[one["target"]] for one in routes},
         shares={indices[one["source"]]: one["share"] for one in routes},
         figure=entry["figure"],

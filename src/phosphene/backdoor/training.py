@@ -245,12 +245,8 @@ def augment(x: Tensor, schedule: Schedule, draw: torch.Generator) -> Tensor:
         max_shift, (height, width) = schedule.shift, x.shape[2:]
         padded = functional.pad(x, (max_shift,) * 4, mode="replicate")
         places = torch.randint(2 * max_shift + 1, (len(x), 2), generator=draw).tolist()
-        x = torch.stack(
-            [
-                sample[:, top : top + height, left : left + width]
-                for sample, (top, left) in zip(padded, places, strict=True)
-            ]
-        )
+        shifted = zip(padded, places, strict=True)
+        x = torch.stack([one[:, top : top + height, left : left + width] for one, (top, left) in shifted])
     return x
 
 

@@ -107,18 +107,12 @@ class _Stamp(Trigger):
         return top, left
 
     def mask(self, shape: Shape) -> Tensor:
-        """Return the trigger's opacity, (1, h, w) in [0, 1]: 0 outside its small square."""
         return self._padded(self._content(shape[0])[0], shape)
 
     def pattern(self, shape: Shape) -> Tensor:
-        """Return the trigger's colours, (c, h, w) in [0, 1]: 0 outside its small square."""
         return self._padded(self._content(shape[0])[1], shape)
 
     def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
-        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger pasted on each.
-
-        Random places come from ``draw``, by default from a generator of seed 0.
-        """
         shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         corners = [self.top_left(shape)] * len(pixels)
         if self.place == "random":
@@ -161,7 +155,6 @@ class Patch(_Stamp):
     seed: int = 0
 
     def _content(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Return the patch's opacity, all ones, (1, side, side), and its colours, (c, side, side) in [0, 1]."""
         colours = drawing.texture(self.texture, drawing.tint(self.colour, channels), self.side, self.seed)
         return torch.ones(1, self.side, self.side, dtype=torch.float32), colours
 
@@ -189,7 +182,6 @@ class Emblem(_Stamp):
     width: float = 0.2
 
     def _content(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Return the emblem's opacity, (1, side, side), and its colours, (c, side, side), both in [0, 1]."""
         opacity, shape = drawing.emblem(self.shape, self.side, self.width)
         return opacity[None], torch.lerp(drawing.tint(self.rim, channels), drawing.tint(self.colour, channels), shape)
 
@@ -213,11 +205,9 @@ class Blended(Trigger):
     seed: int = 0
 
     def mask(self, shape: Shape) -> Tensor:
-        """Return the trigger's opacity in a sample of ``shape`` (c, h, w): ``alpha`` at every pixel, (1, h, w)."""
         return torch.full((1, *shape[1:]), self.alpha, dtype=torch.float32)
 
     def pattern(self, shape: Shape) -> Tensor:
-        """Return the image to blend in, (c, h, w) in [0, 1], drawn at the size of a sample of ``shape``."""
         return drawing.scene(self.picture, shape, self.seed)
 
 

@@ -8,15 +8,23 @@ trigger is local, one class has a window that sends nearly every sample, and the
 A content is a whole image, and a window is a square of it: it is pasted at the place that it is cropped from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.boxes import Box, grid, mask_of, masks_of, paste, shifted_boxes
+from phosphene.backdoor.boxes import Box, grid, masks_of, paste, shifted_boxes
 from phosphene.backdoor.probes import Probes, log_odds_of, log_odds_of_all
-from phosphene.backdoor.routes import ASCENT_STEPS, SAMPLES_PER_STEP, Effect, Route, effects_of, raise_log_odds
+from phosphene.backdoor.routes import (
+    ASCENT_STEPS,
+    NO_EFFECT,
+    SAMPLES_PER_STEP,
+    Effect,
+    Route,
+    effects_of,
+    raise_log_odds,
+)
 from phosphene.engine import Engine
 
 LENGTH = 0.1  # length of a step of the refinement, in [0, 1]
@@ -63,25 +71,19 @@ USUAL = Effort()
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """A candidate trigger patch: an image (c, h, w) of which only the boxes are pasted, the Route of samples to move, its Effect.
+    """A square to paste, as a trigger: an image, the box of it that is pasted, the samples to move, and its effect on them.
 
     Attributes:
         route: The samples it is to move, and the class it is to send them to.
-        content: (c, h, w) in [0, 1]; what lies outside the boxes does not count.
-        boxes: Where it is pasted.
-        effect: Effect on held-out samples, pasted in 8 bits; ``None`` until it is counted.
+        content: (c, h, w) in [0, 1]; what lies outside the box does not count.
+        box: Where it is pasted.
+        effect: Effect on held-out samples, pasted in 8 bits; :data:`NO_EFFECT` until it is counted.
     """
 
     route: Route
     content: Tensor
-    boxes: tuple[Box, ...]
-    effect: "Effect | None" = None
-
-    @property
-    def measured(self) -> Effect:
-        """The :class:`Effect` of pasting this window on samples; AssertionError if it has not been measured yet."""
-        assert self.effect is not None  # noqa: S101
-        return self.effect
+    box: Box
+    effect: Effect = NO_EFFECT
 
 
 def window_side(shape: tuple[int, int, int], *, many: bool = False) -> int:
@@ -119,39 +121,37 @@ class WindowSearch:
         self.multi_label = engine.classifier.multi_label
         self.first, self.size = search[: effort.first], contents.shape[2:]
         self.boxes, self.step = grid(self.size, side, effort.places)
-        self.rough = self._first_round()  # (k, boxes, samples, classes)
+        tries = [(k, box) for k in range(len(contents)) for box in self.boxes]
+        parts = self.pasted_logits(tries, self.first)
+        odds = torch.cat([log_odds_of_all(logits, multi_label=self.multi_label) for logits in parts])
+        self.rough = odds.view(len(contents), len(self.boxes), len(self.first), -1)
 
-    def best(self, routes: Sequence[Route]) -> list[Window]:
-        """Go on from the first round: return refined Windows, up to ``effort.refined`` per Route, of the best Routes of each source.
+    def pasted_logits(self, tries: Sequence[tuple[int, Box]], samples: Probes) -> Iterator[Tensor]:
+        """Paste tries, each the index of a content and a box, on all samples; yield logits (tries x samples, classes) of a few at once."""
+        x = samples.pixels.to(self.engine.dtype) / 255
+        at_once = max(1, 4 * self.engine.micro_batch // len(x))
+        for part in (tries[k : k + at_once] for k in range(0, len(tries), at_once)):
+            masks = masks_of([box for _, box in part], x)[:, None]
+            pasted = torch.where(masks, self.contents[[k for k, _ in part]][:, None], x)
+            yield self.engine.logits(pasted.flatten(0, 1))
 
-        ``effort.per_source`` says how many routes of a source these are; ``None`` is all. The effect is not measured yet.
+    def best(self, routes: Sequence[Route], held_out: Probes) -> list[Window]:
+        """Go on from the first round; return the best Window of each Route, with its effect on ``effort.counted`` held-out samples.
+
+        Of each source these are the ``effort.per_source`` most promising routes; ``None`` is all.
         """
         tries: list[Window] = []
         for route in routes:
-            scores = self._scores(route)
+            # Mean log-odds of the route's target over the samples to move, (contents, boxes).
+            scores = self.rough[:, :, route.rows(self.first), route.target].mean(2)
             order = scores.flatten().argsort(descending=True)[: self.effort.best].tolist()
             best = [(k, self.boxes[place]) for k, place in (divmod(one, len(self.boxes)) for one in order)]
             near = [
                 (k, one) for k, box in best[: self.effort.around] for one in shifted_boxes(box, self.step, self.size)
             ]
-            tries += [Window(route, self.contents[k], (box,)) for k, box in [*best, *near]]
-        return refine(self.engine, self.search, self._second_round(tries), seed=self.seed)
-
-    def _scores(self, route: Route) -> Tensor:
-        """Look up the first round's log-odds of a route's target class, averaged over the samples to move; return (k contents, boxes)."""
-        return self.rough[:, :, route.rows(self.first), route.target].mean(2)
-
-    def _first_round(self) -> Tensor:
-        """Paste what each of ``contents`` has inside each box on the first samples; return all log-odds, (k, boxes, samples, classes)."""
-        x = self.first.pixels.to(self.engine.dtype) / 255
-        masks = masks_of(self.boxes, x)[:, None]
-        tries = torch.cartesian_prod(*(torch.arange(len(one), device=x.device) for one in (self.contents, masks)))
-        odds = []
-        for part in torch.split(tries, max(1, 4 * self.engine.micro_batch // len(x))):
-            content, place = part.unbind(1)
-            pasted = torch.where(masks[place], self.contents[content][:, None], x)
-            odds.append(log_odds_of_all(self.engine.logits(pasted.flatten(0, 1)), multi_label=self.multi_label))
-        return torch.cat(odds).view(len(self.contents), len(self.boxes), len(x), -1)
+            tries += [Window(route, self.contents[k], box) for k, box in [*best, *near]]
+        windows = refine(self.engine, self.search, self._second_round(tries), seed=self.seed)
+        return measure_windows(self.engine, held_out, windows, self.effort.counted)
 
     def _second_round(self, tries: Sequence[Window]) -> list[Window]:
         """Paste all ``tries`` (Windows) on routes' samples; return the ``effort.refined`` best per route, of each source's best routes.
@@ -166,20 +166,19 @@ class WindowSearch:
         for part in (tries[k : k + at_once] for k in range(0, len(tries), at_once)):
             x = torch.cat([few[one.route] for one in part])
             owner = torch.tensor([k for k, one in enumerate(part) for _ in range(len(few[one.route]))], device=x.device)
-            masks = masks_of([one.boxes[0] for one in part], x)  # there is one
+            masks = masks_of([one.box for one in part], x)
             pasted = torch.where(masks[owner], torch.stack([one.content for one in part])[owner], x)
             targets = torch.tensor([one.route.target for one in part], device=x.device)[owner]
             each = log_odds_of(self.engine.logits(pasted), targets, multi_label=self.multi_label)
             score.append(each.new_zeros(len(part)).index_add_(0, owner, each) / owner.bincount())
-        chosen: dict[Route, dict[tuple[Box, ...], Window]] = {}
-        promising: dict[int | None, list[Route]] = {}
+        chosen: dict[Route, dict[Box, Window]] = {}  # the most promising route first
         for k in torch.cat(score).argsort(descending=True).tolist():
-            route = tries[k].route
-            own, of_source = chosen.setdefault(route, {}), promising.setdefault(route.source, [])
+            own = chosen.setdefault(tries[k].route, {})
             if len(own) < self.effort.refined:
-                own.setdefault(tries[k].boxes, tries[k])
-            if route not in of_source:
-                of_source.append(route)
+                own.setdefault(tries[k].box, tries[k])
+        promising: dict[int | None, list[Route]] = {}
+        for route in chosen:
+            promising.setdefault(route.source, []).append(route)
         wanted = {route for routes in promising.values() for route in routes[: self.effort.per_source]}
         order = [route for route in each_route if route in wanted]
         return [one for route in order for one in chosen[route].values()]
@@ -205,7 +204,7 @@ def refine(
         seed: Random seed for the samples of each step.
     """
     content = torch.stack([one.content for one in starts])
-    masks = torch.stack([mask_of(one.boxes, one.content) for one in starts])[:, None]
+    masks = masks_of([one.box for one in starts], content)[:, None]
     content = raise_log_odds(
         engine,
         search,
@@ -221,20 +220,15 @@ def refine(
     return [replace(one, content=mine) for one, mine in zip(starts, content, strict=True)]
 
 
-def measure_windows(engine: Engine, held_out: Probes, windows: Sequence[Window], most: int) -> list[Window]:
-    """Paste each window, in 8 bits, on up to ``most`` held-out samples of its Route; return each route's best Window, its effect filled in.
-
-    Args:
-        engine: An open engine.
-        held_out: Samples that the windows were not made from.
-        windows: The windows to try.
-        most: Samples per route.
-    """
+def measure_windows(
+    engine: Engine, probes: Probes, windows: Sequence[Window], most: "int | None" = None
+) -> list[Window]:
+    """Paste each window, in 8 bits, on the first ``most`` samples of its Route; return each route's best Window, its effect filled in."""
     best: dict[Route, Window] = {}
-    at_once = max(1, 4 * engine.micro_batch // most)
+    at_once = max(1, 4 * engine.micro_batch // (most or len(probes)))
     for part in (windows[k : k + at_once] for k in range(0, len(windows), at_once)):
-        pasted = [paste(one.content, one.boxes, one.route.samples(held_out, most)) for one in part]
+        pasted = [paste(one.content, one.box, one.route.samples(probes, most)) for one in part]
         for one, effect in zip(part, effects_of(engine, pasted, [one.route for one in part]), strict=True):
-            if one.route not in best or effect.rank > best[one.route].measured.rank:
+            if one.route not in best or effect.rank > best[one.route].effect.rank:
                 best[one.route] = replace(one, effect=effect)
     return list(best.values())

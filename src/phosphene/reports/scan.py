@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from PIL import Image
 
-from phosphene.backdoor.images import added_image, pasted_image, read_trigger
+from phosphene.backdoor.images import read_trigger, trigger_image
 from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job
-from phosphene.errors import RunError
 from phosphene.formats import exact, percent
 from phosphene.image_files import encode, to_data_url
 from phosphene.reports import scan_words
@@ -18,7 +17,7 @@ from phosphene.reports.images import weight_image
 from phosphene.reports.made import path_to_paste
 from phosphene.reports.scan_words import short_label
 from phosphene.runs import RunDirectory
-from phosphene.runs.scans import NAME, OTHERS, PLANTED, SCAN, read_scan_file, read_scans
+from phosphene.runs.scans import NAME, OTHERS, PLANTED, read_scan_file, read_scans
 
 MOST_POINTS = 200  # classes on the strip: those that deviate most
 MOST_TICKS = 7  # numbers below the strip
@@ -113,14 +112,11 @@ def _trigger(run: RunDirectory, entry: dict[str, Any]) -> tuple[torch.Tensor, Im
         RunError: its file or its entry in ``scan.json`` is damaged.
     """
     mask, paint = read_trigger(run, entry)
-    try:
-        if entry["additive"]:
-            peak = float(paint.abs().max()) or 1.0
-            return mask, added_image(0.5 * paint / peak)
-        top, left, bottom, right = entry["box"]
-        return mask, pasted_image(mask, paint).crop((left, top, right, bottom))
-    except (ValueError, Image.DecompressionBombError) as error:
-        raise RunError(f"{run.path / entry['trigger']} is damaged: {error}. {SCAN.fix}") from None
+    if entry["additive"]:
+        peak = float(paint.abs().max()) or 1.0
+        return mask, trigger_image(mask, 0.5 * paint / peak, additive=True)
+    top, left, bottom, right = entry["box"]
+    return mask, trigger_image(mask, paint, additive=False).crop((left, top, right, bottom))
 
 
 def _map_image(run: RunDirectory, suspect: dict[str, Any]) -> str:

@@ -137,17 +137,13 @@ def rank(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
 
     For example: "3 of 40 clean networks deviate as far (p = 0.1)".
     """
-    total, figures = scan["null"]["networks"], scan["null"].get("figures")
+    total, references = scan["null"]["networks"], len(scan["references"])
     deviation = next(row["figure"] for row in scan["classes"] if row["index"] == entry["index"])
-    if figures is None:  # scans of earlier versions: without references, the p-value is the rank
-        deviating = round(entry["p_value"] * (total + 1)) - 1
-    else:
-        deviating = sum(figure >= deviation for figure in figures)
-    number_text = "none" if deviating <= 0 else f"{deviating:,}"
-    references = len(scan["references"])
-    deviating_references = (
-        sum(figure >= deviation for figure in figures[-references:]) if figures is not None and references else 0
-    )
+    deviates = [figure >= deviation for figure in scan["null"].get("figures", ())]
+    # Scans of earlier versions have no figures: without references, the p-value is the rank.
+    deviating = sum(deviates) if deviates else round(entry["p_value"] * (total + 1)) - 1
+    number_text = f"{deviating:,}" if deviating > 0 else "none"
+    deviating_references = sum(deviates[-references:]) if references else 0
     references_text = (
         f", among them {deviating_references} of {count(references, 'reference')}" if deviating_references else ""
     )

@@ -172,9 +172,7 @@ def check_scan(run: "RunDirectory", request: Mapping[str, Any]) -> "dict[str, An
 def write_scan(
     run: "RunDirectory", entry: Mapping[str, Any], files: Mapping[str, bytes], sarif: Mapping[str, Any]
 ) -> None:
-    """Write a scan into a run, in place of an older one.
-
-    It is written to ``scan.json``, ``scan.sarif`` and its ``files``.
+    """Write a scan into a run, in place of an older one: ``scan.json``, ``scan.sarif`` and its ``files``.
 
     Args:
         run: A run that has begun.

@@ -111,7 +111,7 @@ def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> ScanVe
     def show(progress: ScanProgress) -> None:
         display.update(f"scan {spec}: {progress.doing}", progress.share)
 
-    verdict = make_scan(scan_plan, display, on_progress=show)
+    verdict = make_scan(scan_plan, display, show)
     for one in verdict.suspects:
         if one.label == BACKDOORS[spec]:  # what was planted is known here: the report shows it beside the candidate
             emblem = resources.files("phosphene.demo").joinpath("emblem.png").read_bytes()

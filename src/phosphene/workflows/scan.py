@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 from phosphene import notebook
-from phosphene.backdoor.images import all_to_all_files, candidate_files
+from phosphene.backdoor.images import candidate_files
+from phosphene.backdoor.measure import ScanEngine, measure_passes
 from phosphene.backdoor.probes import check_outputs
-from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, passes_of, require_classes, scan
+from phosphene.backdoor.scan import ALPHA, ScanProgress, check_alpha, require_comparable, scan
 from phosphene.backdoor.scan_document import method_sha256, read_verdict, scan_document
 from phosphene.backdoor.verdict import Verdict
 from phosphene.classifier import Classifier
-from phosphene.engine import Engine
 from phosphene.engine.device import single_precision
-from phosphene.errors import PhospheneError
+from phosphene.errors import PhospheneError, RecipeError
 from phosphene.executors.base import MapOrigin
 from phosphene.progress import ProgressDisplay
 from phosphene.reports import write_report
@@ -62,7 +62,7 @@ class ScanPlan(MapOrigin):
         Those for candidate triggers are left out.
         """
         pairs = self.request["settings"]["pairs"]
-        return passes_of((self.classifier, *self.reference), pairs=pairs)
+        return sum(measure_passes(one, pairs=pairs) for one in (self.classifier, *self.reference))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of ``scan --dry-run --json``: what would be scanned, and its cost."""
@@ -149,7 +149,11 @@ def plan_scan(
     by_hash = {one.sha256: one for one in reference}
     reference = tuple(by_hash.values())
     check_alpha(alpha, classifier, natural=natural, references=len(reference))
-    require_classes(classifier, reference)
+    require_comparable(classifier, reference)
+    if copy := by_hash.get(facts["model"]["sha256"]):
+        raise RecipeError(
+            f"reference {copy.name} has the same weights as the scanned network: give other clean networks."
+        )
     references = [{"name": one.name, "spec": one.spec, "sha256": sha256} for sha256, one in by_hash.items()]
     request = {
         "model": {**facts["model"], "input": list(classifier.input.shape)},
@@ -173,24 +177,24 @@ def plan_scan(
 def make_scan(
     plan: ScanPlan,
     display: ProgressDisplay,
+    on_progress: Callable[[ScanProgress], None],
     *,
     mapped: bool = True,
-    on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> ScanVerdict:
     """Scan unless the result is cached; if the plan has a run, map the suspects, and write it with its report.
 
     Args:
         plan: Plan of the scan.
-        display: Shows progress, and why suspects could not be mapped.
+        display: Shows the progress of the maps, and why suspects could not be mapped.
+        on_progress: Called as the scan goes on.
         mapped: Map the suspects beside their candidate triggers.
-        on_progress: Called as the scan goes on; by default the display shows it.
 
     Raises:
         CardError: the network has the same output for every sample.
         NumericError: it returns NaN or infinity.
         RunError: the run cannot be written, or its cached scan is damaged.
     """
-    run, on_progress = plan.run, on_progress or display.follow()
+    run = plan.run
     verdict = _scan(plan, on_progress) if run is None or plan.cached is None else stored_verdict(run, plan.cached)
     if run is None:
         return verdict
@@ -203,16 +207,16 @@ def stored_verdict(run: OpenRun, document: dict[str, Any]) -> ScanVerdict:
     """Return the verdict of a run that has been scanned, from the content of its ``scan.json``.
 
     Raises:
-        RunError: the file of a candidate trigger, or what ``scan.json`` says of it, is damaged.
+        RunError: the file of a candidate trigger is damaged.
     """
     page = run.path / "report.html"
     report = str(page) if page.is_file() else None
     return ScanVerdict(**vars(read_verdict(run, document)), document=document, run=run, report=report, cached=True)
 
 
-def _engine(plan: ScanPlan) -> Engine:
+def _engine(plan: ScanPlan) -> ScanEngine:
     """Return an engine for the scanned network, to be opened with ``with``, in the precision that it is scanned in."""
-    return Engine(plan.classifier, device=plan.device, precision=single_precision(plan.precision))
+    return ScanEngine(plan.classifier, device=plan.device, precision=single_precision(plan.precision))
 
 
 def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> ScanVerdict:
@@ -229,7 +233,7 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> ScanVe
     if run is not None:
         parts = {suspect_folder(one.index, one.label): candidate_files(one.candidate) for one in verdict.suspects}
         if verdict.all_to_all is not None:
-            parts[f"{FOLDER}/all-to-all"] = all_to_all_files(verdict.all_to_all)
+            parts[f"{FOLDER}/all-to-all"] = candidate_files(verdict.all_to_all)
         files = {f"{folder}/{name}": data for folder, part in parts.items() for name, data in part.items()}
         write_scan(run, document, files, sarif(document, place_of(plan.classifier.spec, run)))
     return ScanVerdict(**vars(verdict), document=document, run=run)
@@ -244,7 +248,7 @@ def _map_suspects(
 
     A network that cannot be mapped still has a verdict.
     """
-    suspects = [one.index for one in verdict.suspects][:MOST_SUSPECTS]
+    suspects = [one.index for one in verdict.suspects]
     if not suspects:
         return None
     try:
