@@ -74,29 +74,27 @@ class ProgressDisplay:
         what: str,
         share: "float | None" = None,
         facts: str = "",
-        left: "float | None" = None,
         *,
         last: bool = False,
     ) -> None:
-        """Show what is being done, the finished share and the estimated time left; plain lines are printed at most every 10 seconds.
+        """Show what is being done, the finished share and the time left by it; plain lines are printed at most every 10 seconds.
 
         Args:
             what: What is being done.
             share: Finished share of everything, in [0, 1]; ``None`` while that is not known.
             facts: Figures of the last step.
-            left: Estimated seconds to go; by default estimated from the share.
             last: Whether this is the end of a part: it gets a plain line, however recent the last one is.
         """
         if not self.shown:
             return
         now = time.monotonic()
-        if share is not None and left is None:
+        to_go = ""
+        if share is not None:
             if share < self.share or not self.share:
                 self.part_began, self.first = now, share
             self.share, work = share, share - self.first
-            left = (now - self.part_began) * (1 - share) / work if work > 0 else None
-        early = share is not None and share < EARLY
-        to_go = "" if left is None or early else f"{duration(left)} left"
+            if work > 0 and share >= EARLY:
+                to_go = f"{duration((now - self.part_began) * (1 - share) / work)} left"
         if self.bar is not None:
             task, text = self.bar.task_ids[0], escape(printable(what))
             total = None if share is None else 1.0
