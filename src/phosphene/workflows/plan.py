@@ -102,26 +102,13 @@ def plan(
         RunError: the directory has a run of another model, recipe or samples, or files that are no run.
     """
     run = RunDirectory(out)
-    stored, given = _stored_directions(run, concepts)
-    named = [*(to_concepts(given, classifier) if given != [] or not stored else ()), *stored]
-    known = resolve_units(named, classifier, pool, most, settings.get("device", "auto"))
+    known = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, settings.get("device", "auto"))
     jobs = Jobs(known, seeds)
     if len(jobs) > MOST_MAPS:
         raise ConceptError(f"that is {len(jobs):,} maps; one command makes {MOST_MAPS:,} at most: give fewer seeds.")
     made = MapPlan(classifier=classifier, recipe=recipe, pool=pool, run=run, jobs=jobs, **settings)
     run.check(made.facts, classifier.labels)
     return made
-
-
-def _stored_directions(run: RunDirectory, concepts: Any) -> tuple[list[Concept], "list[Any] | None"]:
-    """Return those of ``concepts`` that are directions of a run whose files are gone, as the run holds them, and the other concepts."""
-    given = concept_list(concepts)
-    if given is None or not exists(run.path / "run.json"):
-        return [], given
-    units = [one for one in run.concepts() if one.unit and one.unit.direction]
-    gone = {one.expression: one for one in units if one.unit and not exists(one.unit.file)}
-    stored = [one for one in given if isinstance(one, str) and one in gone]
-    return [gone[one] for one in stored], [one for one in given if one not in stored]
 
 
 def plan_all(
