@@ -37,7 +37,6 @@ def open_worker(
         plan.engine(plan.missing_count) as engine,
         closing(WriterThread[Event](MOST_WAITING[engine.device.type])) as writer,
     ):
-        engine.spatial_layer(plan.recipe.xi_layer)  # a wrong recipe fails once, not per map
         yield Worker(plan, engine, writer, stop, writes)
 
 
