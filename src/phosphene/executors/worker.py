@@ -59,9 +59,7 @@ class Worker:
         self.checkpoints = Checkpoints(plan.run.path)
 
     def make(self, group: Group) -> Iterator[Event]:
-        """Make a group's maps, from its checkpoint if there is one, and yield events.
-
-        An error is reported as a GroupFailed, unless it is a RunError or RecipeError.
+        """Make a group's maps, from its checkpoint if there is one, and yield events; an error ends in a GroupFailed.
 
         What a group still has to report when it is made comes with the events of the next one, or from :meth:`flush`.
 
@@ -84,18 +82,13 @@ class Worker:
     def flush(self) -> Iterator[Event]:
         """Wait until all files are written, and yield the events that :meth:`make` has not yielded yet.
 
-        They are of maps made and groups ended.
-
         Raises:
             RunError: the run directory cannot be written.
         """
         yield from self.writer.results(flush=True)
 
     def _make(self, group: Group) -> Iterator[Event]:
-        """Make and write a group's maps, with checkpoints and previews, and let errors through.
-
-        It yields events of steps, maps and the end.
-        """
+        """Make and write a group's maps, with checkpoints and previews; yield events, and let errors through."""
         plan = self.plan
         recipe, labels = plan.recipe, plan.classifier.labels
         may_write = self.writes()
@@ -129,36 +122,24 @@ class Worker:
         yield from self.writer.results()
 
     def _write(self, group: Group, one: ConceptMap) -> Made:
-        """Write a finished map and return the event that reports it.
-
-        If this process may not write, the event holds the map.
-        """
+        """Write a finished map and return its event, which holds the map if this process may not write."""
         may_write = self.writes()
         if may_write:
             self.plan.run.write(one)
         return Made(group, MapSummary.of(one, made=True, run=group.run), None if may_write else one)
 
     def _end(self, group: Group) -> GroupEnded:
-        """Delete the checkpoint of a group whose maps are all written; return the GroupEnded event.
-
-        A process that may not write deletes none.
-        """
+        """Delete the checkpoint of a group whose maps are all written, if this process may; return the GroupEnded event."""
         if self.writes():
             self.checkpoints.drop(group.jobs)
         return GroupEnded(group)
 
     def _checkpoint(self, group: Group, optimization: MapOptimization) -> None:
-        """Queue the writing of a checkpoint of the group's present state, if this process may write.
-
-        On a CPU, wait until it is written.
-        """
+        """Have a checkpoint of the group's present state written, if this process may write."""
         if self.writes():
             self.writer.submit(self._save, group, optimization.state())
 
     def _save(self, group: Group, state: dict[str, Tensor]) -> None:
-        """Write the checkpoint of a group.
-
-        A RunError is ignored: a full disk is reported when a map is written.
-        """
+        """Write the checkpoint of a group; a full disk is reported when a map is written."""
         with suppress(RunError):
             self.checkpoints.save(group.jobs, state)

@@ -45,8 +45,7 @@ class JudgedMaps:
     def of(cls, given: Any) -> "JudgedMaps":
         """Return the JudgedMaps of a run, of one map or of several; all the finished maps of a run are the run.
 
-        Raises:
-            RunError: it is none of these, or a run without finished maps.
+        Anything else, and a run without finished maps, is a RunError.
         """
         if isinstance(given, JudgedMaps):
             return given
@@ -89,13 +88,9 @@ class JudgedMaps:
                 yield self.run.read(self.run.folder(Job(row["index"], row["seed"]), row["label"]))
 
     def load_model(self, model: "Model | None" = None, *, trust: bool, option: str, otherwise: str = "") -> Classifier:
-        """Return the model that made the maps; that of a run is loaded, unless the maps know it or it is given.
+        """Return the model that made the maps: the one given, or the one the maps know, or that of their run, loaded.
 
-        Args:
-            model: The model, or its spec from here; ``None`` for the one that is known.
-            trust: Allow code that came with it to run.
-            option: The options by which the user names a model, for messages.
-            otherwise: Another way out if no model is known, for messages.
+        Messages name the ``option`` by which the user gives a model, and, if none is known, ``otherwise`` as a way out.
 
         Raises:
             PhospheneError: it cannot be loaded, is not known, or is not what it was.
@@ -106,18 +101,15 @@ class JudgedMaps:
         origin = self._require_origin(otherwise)
         if model is not None and to_classifier(model, trust=trust).sha256 != origin.hashes[0]:
             raise RunError("these maps were made by another model: leave model out, they know theirs.")
-        origin.refuse_changed_network()
+        if origin.classifier.sha256 != origin.hashes[0]:  # trained on since
+            raise RunError(f"{origin.classifier.name} has changed since these maps were made: map it again.")
         return origin.classifier
 
     def load_samples(self, samples: Samples, shape: tuple[int, int, int]) -> SamplePool:
-        """Return the samples that the maps were made from, or others if they are given.
-
-        Args:
-            samples: Samples to take instead; ``None`` for those that are known.
-            shape: Channels, height and width of the maps.
+        """Return the samples that the maps were made from, or others if they are given, of ``shape`` (channels, height, width).
 
         Raises:
-            PhospheneError: they cannot be read, do not fit ``shape``, are not known, or are not what they were.
+            PhospheneError: they cannot be read, do not fit, are not known, or are not what they were.
         """
         if samples is None and (self.run is None or self.origin is not None):
             samples = self._require_origin(", or give samples").pool
@@ -142,7 +134,7 @@ class JudgedMaps:
         return pool
 
     def load_origin(self, model: "Model | None", samples: Samples, *, trust: bool, device: str) -> MapOrigin:
-        """Return what the maps were made from, with other samples if they are given; see :meth:`load_model`.
+        """Return what the maps were made from, with other samples if they are given.
 
         Raises:
             PhospheneError: the model or the samples cannot be loaded, are not known, or are not what they were.
@@ -160,11 +152,7 @@ class JudgedMaps:
 
 
 def judged_maps(given: Any) -> list[JudgedMaps]:
-    """Return the JudgedMaps of maps, or of one or several runs or lists of maps; a run that is given twice counts once.
-
-    Raises:
-        RunError: one is none of these, or a run without finished maps.
-    """
+    """Return the JudgedMaps of maps, or of one or several runs or lists of maps; a run that is given twice counts once."""
     items = one_or_several(given)
     maps = as_maps(items)
     several = [JudgedMaps.of(one) for one in (items if maps is None else [maps])]
@@ -218,10 +206,7 @@ def _model_of_run(
 
 
 def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
-    """Return the recipe of a run from ``facts``, the ``recipe`` of its ``run.json``.
-
-    An unknown field, a bad value or another hash is a RunError.
-    """
+    """Return the recipe in ``run.json``; an unknown field, a bad value or another hash is a RunError."""
     fields = {key: value for key, value in facts.items() if key != "sha256"}
     try:
         recipe = Recipe().replace(**fields)

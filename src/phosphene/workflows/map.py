@@ -39,7 +39,7 @@ class MappedRun:
         plan: Plan of the run.
         maps: Summaries of the run's maps, by class and seed; empty after a dry run.
         report: Path of the run's report; ``None`` after a dry run.
-        estimate: Number of maps and seconds that are left, after a dry run.
+        estimate: What is left to do, after a dry run.
     """
 
     plan: MapPlan
@@ -56,10 +56,7 @@ class MappedRun:
         return OpenRun(self.plan.run.path)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document of ``map --json`` for this run.
-
-        It has the maps, or after a dry run what they will cost.
-        """
+        """Return the document of ``map --json`` for this run: the maps, or after a dry run what they will cost."""
         plan, facts = self.plan, ("index", "label", "seed", "p_class", "targeting_rate", "passes", "seconds")
         document = {
             "run": str(plan.run.path),
@@ -85,27 +82,15 @@ def make_runs(
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
-    """Make the missing maps of plans, and write predictions and a report for each run.
+    """Make the missing maps of plans by :func:`execute`; write their classifier's predictions, and a report, for each run.
 
-    The predictions are the source classifier's for its own maps; they and the reports are written before a JobsError.
-
-    Args:
-        plans: Plans of the runs.
-        executor: Where the maps are made; in this process by default.
-        on_progress: Called after every step.
-        on_map: Called for every map; cached ones are left out if a run has many.
-
-    Raises:
-        JobsError: maps could not be made; the others are finished, and reported.
-        PhospheneError: as :func:`execute`.
+    Both are written before a JobsError is raised. ``on_map`` is called for every map; cached ones are left out if a run
+    has many.
     """
     runs = [MappedRun(one) for one in plans]
 
     def add(summary: MapSummary) -> None:
-        """Add a map's summary to its MappedRun, and pass it to ``on_map``.
-
-        A cached map of a run with over 100 maps is not passed on.
-        """
+        """Add a map's summary to its MappedRun, and pass it to ``on_map``, unless it is a cached one of over 100."""
         runs[summary.run].maps.append(summary)
         if on_map is not None and (summary.made or len(plans[summary.run].jobs) <= MOST_REPORTED_MAPS):
             on_map(replace(summary, source=source_of(plans[summary.run])) if len(plans) > 1 else summary)
@@ -134,8 +119,8 @@ def execute(
     """Lock the runs of plans, and make and write their missing maps with an executor.
 
     A map is written when it is finished, an unfinished one has a checkpoint; after an interruption the same plan goes
-    on from there. A map that fails three times is noted in the run's ``failures.json``, and the others are made. The
-    run directories are held meanwhile: no other command can work on them.
+    on from there. A map that fails three times is noted in the run's ``failures.json``, and the others are made. No other
+    command can work on the run directories meanwhile.
 
     Args:
         plans: Plans of the runs.
@@ -201,23 +186,21 @@ def execute(
 def _warn_of_another_way(plan: MapPlan) -> None:
     """Warn if the run's maps were made by another version, on another kind of device, or in another precision than asked for.
 
-    ``run.json`` says how the first ones were made. If all are finished, only a precision that was chosen is of interest.
+    If all are finished, only a precision that was chosen is of interest.
     """
     if not plan.run.listing():
         return
     facts, missing = plan.run.facts(), plan.missing_count
     was, now = (way_of_computing(one["device"], one.get("precision", "")) for one in (facts, plan.facts))
     if was and was != now and missing:
-        line = f"{plan.run.path} was made on {was}, and further maps are made on {now}: device and precision choose."
-        warn(line)
+        warn(f"{plan.run.path} was made on {was}, and further maps are made on {now}: device and precision choose.")
     elif was and was != now and plan.precision != "auto":
         warn(
             f"the maps of {plan.run.path} were made on {was} and stay so: choose another directory for {now} (--out, or out= in Python)."
         )
     version = facts["versions"]["phosphene"]
     if version != __version__ and missing:
-        line = f"{plan.run.path} was made by phosphene {version}, and further maps are made by {__version__}."
-        warn(line)
+        warn(f"{plan.run.path} was made by phosphene {version}, and further maps are made by {__version__}.")
 
 
 def _warn_of_missing_frames(plan: MapPlan) -> None:

@@ -65,8 +65,6 @@ class SourceMaps(JudgedMaps):
 class RunScore(Score):
     """How a target classifies the maps of a whole run: a row of ``scores.json``.
 
-    It has ``M_score``, in [1 / concepts, 1], and top-1 rates.
-
     Attributes:
         run: The run directory.
         recipe: Name of the recipe that made the maps.
@@ -95,37 +93,27 @@ def score_sources(
     samples: Samples = None,
     device: str = "auto",
     trust: bool = False,
-    on_progress: "Callable[[int, int, str], None] | None" = None,
-    on_warning: "Callable[[str], None] | None" = None,
+    on_progress: Callable[[int, int, str], None] = lambda *_: None,
+    on_warning: Callable[[str], None] = lambda _: None,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Scores[Any]:
     """Score the maps of every source on every target, and write ``scores.json`` and ``readings.json`` of each whole run.
 
-    Everything is checked first: that all maps can be read, and that all targets have their concepts.
+    Everything is checked first: that all maps can be read, and that all targets have their concepts. Arguments, and errors,
+    are those of :func:`phosphene.score`, which writes the reports, too.
 
     Args:
         sources: Runs or lists of maps, as :func:`judged_maps` takes them.
-        targets: Classifiers or their specs; without any, the models that made the maps. A model that is given twice
-            counts once.
-        samples: Of maps of a regression's outputs, the samples over which the targets' percentiles are; by default
-            those that the maps were made from.
+        targets: Classifiers or their specs; without any, the models that made the maps.
+        samples: As for :func:`phosphene.score`.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust: Allow code that came with a target to run.
-        on_progress: Called before every score with the number of scores so far, that of all, and what is scored: the
-            target's name and, of several sources, whose maps it classifies, ``shapes-plain on maps by shapes (vivid)``.
-        on_warning: Called with a line for every run that is not finished, for every target that is doubtful, because its
-            declared input range does not fit, and for maps whose concepts share classes, for which M_score means nothing.
+        on_progress: Called before every score with the number of scores so far, that of all, and what is scored.
+        on_warning: Called with a line for whatever is doubtful in sources and targets.
         on_note: Called with every note on a target, such as that its weights are random.
 
     Returns:
         The scores, source by source: a RunScore of a whole run, a Score of other maps.
-
-    Raises:
-        RunError: a run has no finished maps, or damaged ones, or its own model has changed.
-        ConceptError: there are no maps, or of units alone, or a target lacks one of the concepts.
-        SamplesError: maps are of outputs of a regression, and their samples are gone or have changed; or ``samples`` are
-            given, and no maps are.
-        SpecError: a target is not found, or takes images of another number of channels.
     """
     pick_device(device)  # before any work
     opened = [_open_source(one, samples) for one in judged_maps(sources)]
@@ -136,18 +124,20 @@ def score_sources(
     for source in opened:
         for target in distinct_targets:
             _check_pair(source, target)
-    _refuse_unused_samples(samples, (concept for source in opened for concept in source.concepts))
+    if samples is not None and not any(source.samples for source in opened):
+        raise SamplesError(
+            "samples are for maps of outputs of a regression network, whose percentiles are over them, and these maps are "
+            "of classes: leave them out."
+        )
     for note in _notes(opened, distinct_targets):
         on_note(note)
-    if on_warning is not None:
-        for doubt in filter(None, _doubts(opened, distinct_targets, device)):
-            on_warning(doubt)
+    for doubt in filter(None, _doubts(opened, distinct_targets, device)):
+        on_warning(doubt)
     scores: dict[tuple[int, int], Score] = {}
     for column, target in enumerate(distinct_targets):
         for line, source in enumerate(opened):
-            if on_progress is not None:
-                maps = f" on maps by {source.name}" if len(opened) > 1 else ""
-                on_progress(len(scores), len(opened) * len(distinct_targets), target.name + maps)
+            maps = f" on maps by {source.name}" if len(opened) > 1 else ""
+            on_progress(len(scores), len(opened) * len(distinct_targets), target.name + maps)
             scores[line, column] = _score_pair(source, target, hashes[target], device)
     return Scores(scores[key] for key in sorted(scores))
 
@@ -161,26 +151,8 @@ def _doubts(sources: Sequence[SourceMaps], targets: Sequence[Classifier], device
     yield from (units_note(len(source.rows) - len(source.scored_rows)) for source in sources)
 
 
-def _refuse_unused_samples(samples: Samples, concepts: Iterable[Concept]) -> None:
-    """Raise SamplesError if samples were given for a score that uses none.
-
-    A score uses them for maps of outputs of a regression network.
-
-    Raises:
-        SamplesError: they would not be used.
-    """
-    if samples is not None and not any(concept.unit for concept in concepts):
-        raise SamplesError(
-            "samples are for maps of outputs of a regression network, whose percentiles are over them, and these maps are "
-            "of classes: leave them out."
-        )
-
-
 def _notes(sources: Iterable[SourceMaps], targets: Iterable[Classifier]) -> Iterator[str]:
-    """Yield the targets' notes, each after its name, and when maps of contrasts are correct.
-
-    A note on a multi-label target says when its maps are correct.
-    """
+    """Yield the targets' notes, each after its name, and when maps of contrasts, and on multi-label targets, are correct."""
     yield from (f"{target.name}: {note}" for target in targets for note in target.notes)
     if any(concept.against for source in sources for concept in source.concepts):
         yield "contrasts (A vs B) are counted apart, by the top-1 of their two sides; among the concepts each stands for its left side"
@@ -192,13 +164,9 @@ def _notes(sources: Iterable[SourceMaps], targets: Iterable[Classifier]) -> Iter
 
 
 def _open_source(judged: JudgedMaps, samples: Samples) -> SourceMaps:
-    """Check maps by reading them once; return them as SourceMaps, which holds none of a run.
+    """Check maps by reading them once, and that a whole run can be written; return them as SourceMaps, which holds none of a run.
 
     If some of them are of a regression's outputs, it gets ``samples``, or by default those that they were made from.
-
-    Raises:
-        ConceptError: there are no maps.
-        RunError: one is damaged, or a whole run's results cannot be written.
     """
     sha256, hashes = "", dict[tuple[int, int], str]()
     if (run := judged.whole_run) is not None:
@@ -217,10 +185,7 @@ def _open_source(judged: JudgedMaps, samples: Samples) -> SourceMaps:
 
 
 def _source_classifiers(sources: Sequence[SourceMaps], *, trust: bool) -> list[Classifier]:
-    """Return the source classifiers of maps, each loaded once.
-
-    Other weights or labels than those that the maps were made with are a RunError.
-    """
+    """Return the source classifiers of maps, each loaded once; other weights or labels than the maps' are a RunError."""
     classifiers: dict[tuple[str, str], Classifier] = {}
     for source in sources:
         key = (source.facts["model"]["spec"], source.facts["model"]["sha256"]) if source.facts else ("", "")
@@ -233,10 +198,7 @@ def _source_classifiers(sources: Sequence[SourceMaps], *, trust: bool) -> list[C
 
 
 def _distinct_classifiers(targets: Iterable[Classifier]) -> dict[Classifier, str]:
-    """Return the classifiers in order, each with its hash.
-
-    Of several with the same name and the same weights only the first is returned.
-    """
+    """Return the classifiers in order, each with its hash; of several with the same name and weights only the first."""
     classifiers: dict[tuple[str, str], Classifier] = {}
     for target in targets:
         classifiers.setdefault((target.name, target.sha256), target)
@@ -244,12 +206,7 @@ def _distinct_classifiers(targets: Iterable[Classifier]) -> dict[Classifier, str
 
 
 def _check_pair(source: SourceMaps, target: Classifier) -> None:
-    """Raise an error if a target cannot judge maps.
-
-    It is a SpecError for other channels, a CardError for a regression, a ConceptError for no or missing concepts.
-
-    The target must have every concept of the maps; a unit of an inner layer is none.
-    """
+    """Raise an error if a target cannot judge maps: it must take their channels and have every concept, except inner units."""
     for channels in source.channels:
         check_channels(channels, target)
     if not source.concepts and source.run is not None and source.maps is None:
@@ -272,10 +229,7 @@ def _check_pair(source: SourceMaps, target: Classifier) -> None:
 
 
 def _score_pair(source: SourceMaps, target: Classifier, target_sha256: str, device: str) -> Score:
-    """Score maps on a target; of a whole run, write the score, and of maps of classes the target's predictions, too.
-
-    ``target_sha256`` is the target's hash.
-    """
+    """Score maps on a target; of a whole run, write the score, and of maps of classes the target's predictions, too."""
     maps = (one for one in source.read() if not one.concept.is_inner_unit)
     options: dict[str, Any] = {"samples": source.samples, "source": source.model, "device": device}
     score, predictions = score_maps(maps, source.concepts, target, **options)
