@@ -115,7 +115,6 @@ class ProgressDisplay:
         """Return an ``on_progress`` callback that shows each report here by its ``show(display)``, then passes it to ``on_progress``."""
 
         def callback(progress: Any) -> None:
-            """Show a progress report on the display, and pass it to the caller's ``on_progress`` if there is one."""
             progress.show(self)
             if on_progress is not None:
                 on_progress(progress)
@@ -133,18 +132,15 @@ class ProgressDisplay:
                 print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
     def note(self, line: str) -> None:
-        """Print ``line`` as a remark that stays, and keep it among ``warnings``; if the display is hidden, only keep it.
-
-        One that was printed before is not repeated.
-        """
+        """Print ``line`` as a remark that stays, unless hidden, and keep it in ``warnings``; one from before is not repeated."""
         if line not in self.warnings:
             self.warnings.append(line)
             self.print(f"phosphene: {line}")
 
     def warn(self, line: "str | None") -> None:
-        """Print ``line`` as a warning that stays, or if hidden issue a Python warning; also keep it in ``warnings``; ``None``: nothing.
+        """Print ``line`` as a warning that stays, or if hidden issue a Python warning; keep it in ``warnings``; ``None``: nothing.
 
-        A line that was shown before is not repeated, as it would be for every run or target.
+        One from before is not repeated, as it would be for every run or target.
         """
         if line is None or line in self.warnings:
             return

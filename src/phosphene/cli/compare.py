@@ -53,10 +53,7 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
 
 
 def _change_row(comparison: "Comparison", change: "Change") -> list[str]:
-    """Return the table row of a class.
-
-    It has the label, the changes in all, of images and of predictions, and how each source classifies the other's maps.
-    """
+    """Return the table row of a class: label, changes, and how each source classifies the other's maps."""
     return [
         first_synonym(change.label),
         *comparison.cells(change),
@@ -66,10 +63,7 @@ def _change_row(comparison: "Comparison", change: "Change") -> list[str]:
 
 
 def _prediction_text(prediction: "Prediction | None") -> str:
-    """Return the mean p of the maps' class and the most frequent wrong class; ``-`` if they were not scored.
-
-    For example: ``p 0.31, 1 of 2 as lynx [9, 91 %]``.
-    """
+    """Return mean p and the most frequent wrong class, ``p 0.31, 1 of 2 as lynx [9, 91 %]``; ``-`` if not scored."""
     if prediction is None:
         return "-"
     low, high = (100 * end for end in prediction.interval)

@@ -156,12 +156,7 @@ def command(
 
 
 def _map_line(summary: "MapSummary") -> str:
-    """Return the line to print for a finished map.
-
-    It has the concept, seed, confidence (of a unit its percentile), targeting rate, and seconds or ``cached``. Where
-    several runs are made, it also names classifier and recipe.
-    The targeting rate is the share of held-out samples that are moved to the class by subtracting the map.
-    """
+    """Return the line to print for a finished map; the targeting rate is the share of held-out samples it moves to the class."""
     no_rate = "- (no held-out sample to move: all are classified so without it)"
     rate = no_rate if summary.targeting_rate is None else percent(summary.targeting_rate)
     time_text = f"{summary.seconds:.1f} s" if summary.made else "cached"
@@ -179,10 +174,7 @@ def _cached_note(maps: "list[MapSummary]") -> str:
 
 
 def _dry_run_line(mapped_run: "MappedRun") -> str:
-    """Return the line to print for a run with --dry-run: maps, passes, time, directory.
-
-    Passes are images that the network is given; a backward pass counts as one more.
-    """
+    """Return the line to print for a run with --dry-run: maps, passes, time, directory."""
     plan, cost = mapped_run.plan, mapped_run.estimate
     assert cost is not None  # noqa: S101  (a dry run has it)
     cached_note = f" ({cost.cached:,} are finished)" if cost.cached else ""
@@ -193,11 +185,7 @@ def _dry_run_line(mapped_run: "MappedRun") -> str:
 
 
 def _parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return the FIELD=VALUE pairs of ``--set`` as a dictionary of strings.
-
-    Raises:
-        RecipeError: a pair has no ``=``.
-    """
+    """Return the FIELD=VALUE pairs of ``--set`` as a dictionary; a pair without ``=`` is a RecipeError."""
     for pair in pairs:
         if "=" not in pair:
             raise RecipeError(f"--set {pair} must have the form field=value, for example --set steps=60.")

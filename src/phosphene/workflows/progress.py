@@ -54,13 +54,9 @@ class Progress:
     source: str = ""
 
     def show(self, display: ProgressDisplay) -> None:
-        """Show the map that is made, its loss and hits, and the time left on the display.
-
-        Each of the first few maps that could not be made gets a line that stays, once.
-        """
+        """Show the map that is made, its loss and hits, and the time left on the display; failures get a line that stays."""
         for line in self.failures:
-            if line not in display.warnings:
-                display.note(line)
+            display.note(line)
         step = self.step
         maps_done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
@@ -80,10 +76,7 @@ class Progress:
 
 
 def show_notes(display: ProgressDisplay, classifier: Classifier, pool: SamplePool) -> None:
-    """Print the notes on a model, such as random weights, and which samples were skipped.
-
-    Skipped are files that are not readable images, and run directories.
-    """
+    """Print the notes on a model, such as random weights, and which samples were skipped."""
     for note in classifier.notes:
         display.note(f"{classifier.name}: {note}")
     if pool.skipped:
@@ -92,11 +85,7 @@ def show_notes(display: ProgressDisplay, classifier: Classifier, pool: SamplePoo
 
 
 def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePool, device: str) -> None:
-    """Print notes on a model and its samples, and warn if its declared input range is doubtful.
-
-    Doubtful means that another input convention fits the model better. Samples have a note if few are held out, or some
-    were skipped.
-    """
+    """Print notes on a model and its samples, also if few are held out, and warn if another input range fits the model better."""
     show_notes(display, classifier, pool)
     held_out = len(pool.held_out)
     if held_out < FEW_HELD_OUT:
@@ -109,9 +98,6 @@ def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePo
 
 class MapCounts:
     """Counts the made, cached and failed maps of all plans together, and their passes.
-
-    Args:
-        plans: Plans of the runs.
 
     Attributes:
         made: Maps that were made.
@@ -145,10 +131,7 @@ class MapCounts:
         self.under_way[group] = max(0.0, self.under_way.get(group, 0.0) - cost)
 
     def count_failed(self, run: int, row: dict[str, Any]) -> None:
-        """Count a map of the plan at position ``run`` as given up.
-
-        Its ``failures.json`` row is stored, and its passes no longer count in the total.
-        """
+        """Count a map of the plan at position ``run`` as given up, with its row of ``failures.json``: its passes are off the total."""
         self.failures.append((self.plans[run], row))
         self.total -= self.cost[run]
 
@@ -177,11 +160,7 @@ class MapCounts:
         )
 
     def raise_failures(self) -> None:
-        """Raise a JobsError that names the first maps that could not be made; do nothing if there are none.
-
-        Raises:
-            JobsError: some maps could not be made; the first few are named.
-        """
+        """Raise a JobsError that names the first maps that could not be made; do nothing if there are none."""
         if not self.failures:
             return
         count = len(self.failures)
@@ -198,18 +177,12 @@ def failure_lines(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def failures_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the first of several maps that could not be made as text, each with its error, and how many more there are.
-
-    A map is a row of ``failures.json``.
-    """
+    """Return the first of several such maps as text, each with its error, and how many more there are."""
     lines = [failure_line(row).rstrip(".") for row in rows[:MOST_NAMED_FAILURES]]
     more = [f"and {len(rows) - MOST_NAMED_FAILURES} more"] if len(rows) > MOST_NAMED_FAILURES else []
     return "; ".join([*lines, *more])
 
 
 def source_of(plan: MapPlan) -> str:
-    """Return the name of a plan's classifier with that of its recipe: ``shapes (vivid)``.
-
-    It tells several runs of one command apart.
-    """
+    """Return the names of a plan's classifier and recipe, ``shapes (vivid)``, to tell several runs of one command apart."""
     return f"{plan.classifier.name} ({plan.recipe.name})"
