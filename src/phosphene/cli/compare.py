@@ -12,8 +12,7 @@ from phosphene.errors import printable
 from phosphene.labels import first_synonym
 
 if TYPE_CHECKING:
-    from phosphene.metrics.compare import Change, Prediction
-    from phosphene.workflows.compare import Comparison
+    from phosphene.metrics.compare import Prediction
 
 
 @click.command("compare")
@@ -42,7 +41,10 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
         columns += ["B on A's maps", "A on B's maps"]
     for note in comparison.notes:  # first, because they say what the figures do not
         click.echo(printable(note), err=True)
-    rows = [_change_row(comparison, one)[: len(columns)] for one in comparison.changes]
+    rows = []
+    for one in comparison.changes:
+        predictions = _prediction_text(one.a_by_b), _prediction_text(one.b_by_a)
+        rows.append([first_synonym(one.label), *comparison.cells(one), *predictions][: len(columns)])
     print_table(columns, rows, numbers=range(1, 4))
     for labels, run in zip(comparison.only, comparison.runs, strict=True):
         if labels:
@@ -50,16 +52,6 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
             click.echo(printable(f"only in {run}: {names}"))
     if out is not None:
         click.echo(f"open {out}")
-
-
-def _change_row(comparison: "Comparison", change: "Change") -> list[str]:
-    """Return the table row of a class: label, changes, and how each source classifies the other's maps."""
-    return [
-        first_synonym(change.label),
-        *comparison.cells(change),
-        _prediction_text(change.a_by_b),
-        _prediction_text(change.b_by_a),
-    ]
 
 
 def _prediction_text(prediction: "Prediction | None") -> str:

@@ -80,8 +80,8 @@ def run_demo(
         pool = load_samples(SAMPLES, classifier.input.shape)
         map_plan = plan(classifier, resolve(DEFAULT_RECIPE), pool, out, device=device)
         execute(map_plan, on_progress=display.follow())
-        display.update("score the maps")
-        scores = {row.target_spec: row for row in score_sources([map_plan.run], [SOURCE, TARGET], device=device)}
+        rows = score_sources([map_plan.run], [SOURCE, TARGET], device=device, display=display)
+        scores = {row.target_spec: row for row in rows}
         scans = {}
         for spec in BACKDOORS:
             display.update(f"scan {spec}", last=True)

@@ -17,6 +17,7 @@ from phosphene.metrics.predictions import check_channels
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
 from phosphene.metrics.scores import score_maps
+from phosphene.progress import ProgressDisplay
 from phosphene.runs.labels import refuse_other_labels
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import read_scores, write_scores
@@ -93,29 +94,20 @@ def score_sources(
     samples: Samples = None,
     device: str = "auto",
     trust: bool = False,
-    on_progress: Callable[[int, int, str], None] = lambda *_: None,
-    on_warning: Callable[[str], None] = lambda _: None,
-    on_note: Callable[[str], None] = lambda _: None,
+    display: "ProgressDisplay | None" = None,
+    on_progress: "Callable[[int, int, str], None] | None" = None,
 ) -> Scores[Any]:
     """Score the maps of every source on every target, and write ``scores.json`` and ``readings.json`` of each whole run.
 
-    Everything is checked first: that all maps can be read, and that all targets have their concepts. Arguments, and errors,
-    are those of :func:`phosphene.score`, which writes the reports, too.
-
-    Args:
-        sources: Runs or lists of maps, as :func:`judged_maps` takes them.
-        targets: Classifiers or their specs; without any, the models that made the maps.
-        samples: As for :func:`phosphene.score`.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        trust: Allow code that came with a target to run.
-        on_progress: Called before every score with the number of scores so far, that of all, and what is scored.
-        on_warning: Called with a line for whatever is doubtful in sources and targets.
-        on_note: Called with every note on a target, such as that its weights are random.
+    Everything is checked first: that all maps can be read, and that all targets have their concepts. The arguments are those
+    of :func:`phosphene.score`, which writes the reports, too. The ``display`` shows progress, notes on targets, and what is
+    doubtful.
 
     Returns:
         The scores, source by source: a RunScore of a whole run, a Score of other maps.
     """
     pick_device(device)  # before any work
+    display = display or ProgressDisplay("score", shown=False)
     opened = [_open_source(one, samples) for one in judged_maps(sources)]
     labels = {label: None for source in opened for label in classes_of(source.concepts).values()}
     classifiers = to_classifiers(targets, trust=trust, classes=list(labels))
@@ -130,14 +122,17 @@ def score_sources(
             "of classes: leave them out."
         )
     for note in _notes(opened, distinct_targets):
-        on_note(note)
-    for doubt in filter(None, _doubts(opened, distinct_targets, device)):
-        on_warning(doubt)
+        display.note(note)
+    for doubt in _doubts(opened, distinct_targets, device):
+        display.warn(doubt)
     scores: dict[tuple[int, int], Score] = {}
+    total = len(opened) * len(distinct_targets)
     for column, target in enumerate(distinct_targets):
         for line, source in enumerate(opened):
-            maps = f" on maps by {source.name}" if len(opened) > 1 else ""
-            on_progress(len(scores), len(opened) * len(distinct_targets), target.name + maps)
+            name = f"{target.name} on maps by {source.name}" if len(opened) > 1 else target.name
+            display.update(f"score {len(scores) + 1} of {total}: {name}", len(scores) / total)
+            if on_progress is not None:
+                on_progress(len(scores), total, name)
             scores[line, column] = _score_pair(source, target, hashes[target], device)
     return Scores(scores[key] for key in sorted(scores))
 
