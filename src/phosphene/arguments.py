@@ -34,7 +34,10 @@ Device = str | torch.device
 
 
 def as_list(values: Any) -> list[Any]:
-    """Return one value or several as a list; text and bytes are one value, and tensors and arrays become Python's own numbers."""
+    """Return an argument that holds one value or several as a list.
+
+    Text and bytes count as one value. Tensors and arrays become Python's own numbers.
+    """
     values = _own_numbers(values)
     one = isinstance(values, str | bytes) or not isinstance(values, Iterable)
     return [values] if one else [_own_numbers(value) for value in values]
@@ -46,7 +49,10 @@ def _own_numbers(value: Any) -> Any:
 
 
 def concept_list(concepts: Any) -> "list[Any] | None":
-    """Return one concept or several, also of a generator, as a list that can be iterated twice; ``None`` stays."""
+    """Return one concept or several as a list that can be iterated twice; ``None`` stays.
+
+    They may come from a generator.
+    """
     return None if concepts is None else as_list(concepts)
 
 
@@ -64,7 +70,13 @@ def seed_range(seed: int, seeds: int = 1) -> range:
 
 
 def require_at_least(least: int, **options: "float | None") -> None:
-    """Raise ArgumentError for the first of the options whose value is below ``least``; ``None`` is not."""
+    """Raise ArgumentError for the first of the options whose value is below ``least``.
+
+    Its message names the option. ``None`` is not below.
+
+    Raises:
+        ArgumentError: one is.
+    """
     for name, value in options.items():
         if value is not None and not value >= least:
             raise ArgumentError(f"{name} is {value}; it must be {least} or more.")
@@ -94,7 +106,15 @@ def to_classifier(model: Any, *, trust: bool = False, concepts: Any = None, clas
 
 
 def to_classifiers(models: Any, *, trust: bool = False, classes: Sequence[str] = ()) -> list[Classifier]:
-    """Return the classifiers of one model or several, each as :func:`to_classifier` has it; a repeated one counts once."""
+    """Return a list of classifiers for one model or several; a repeated spec or object counts once.
+
+    Each is a spec to load, or a classifier.
+
+    A two-tower model that comes without prompts has classes with the labels ``classes``.
+
+    Raises:
+        PhospheneError: as :func:`to_classifier`.
+    """
     models_by_key = {str(one) if isinstance(one, str | Path) else id(one): one for one in as_list(models)}
     return [to_classifier(one, trust=trust, classes=classes) for one in models_by_key.values()]
 
@@ -141,7 +161,10 @@ def text_of(concept: Any) -> str:
 
 
 def _concepts_named(text: str, classifier: Classifier) -> list[Concept]:
-    """Return the concepts that one expression without prompts means; several only for units; ConceptError for none."""
+    """Return the concepts that one expression without prompts means; several only for units.
+
+    An expression that means none is a ConceptError.
+    """
     labels = classifier.labels
     if text.startswith(FORMS) and not labels.has(text):
         return [Concept.of_unit(unit) for unit in Unit.parse(text)]
@@ -163,7 +186,10 @@ def _concepts_named(text: str, classifier: Classifier) -> list[Concept]:
 
 
 def _no_texts(classifier: Classifier, text: str = "A PROMPT") -> ConceptError:
-    """Return the error of a two-tower model for which no texts are named, with the fix; ``text`` was taken for a class."""
+    """Return the error of a two-tower model for which no texts are named, with the fix.
+
+    ``text`` is what was taken for a class.
+    """
     fix = texts_fix(classifier.spec, _as_text(text))
     return ConceptError(f"{classifier.spec} compares images with texts and has no classes: {fix}.")
 
@@ -175,7 +201,10 @@ def _as_text(expression: str) -> str:
 
 
 def _class_of_prompt(prompt: str, classifier: Classifier, prompts: Sequence[str]) -> int:
-    """Return the index of the class with a prompt as its label; else ConceptError, with a spec that has all of ``prompts``."""
+    """Return the index of the class with a prompt as its label.
+
+    If there is none, the ConceptError names a spec that has it and all of ``prompts``.
+    """
     indices_named = classifier.labels.called
     if indices_named(label_of(prompt)):
         return classifier.labels.find_name(label_of(prompt))
@@ -217,7 +246,13 @@ def _output_named(text: str, classifier: Classifier) -> Concept:
 
 
 def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
-    """Return a pool of samples that fits a classifier, by :func:`to_pool_of_shape`; ``None`` stands for the default samples."""
+    """Return a sample pool as it is, or load a spec or samples in memory; ``None`` stands for default samples.
+
+    They are the demo's own for demo models, else synthetic ones.
+
+    Raises:
+        SamplesError: it is neither, cannot be loaded, or does not fit the input of the classifier.
+    """
     return to_pool_of_shape(default_samples(classifier.spec) if samples is None else samples, classifier.input.shape)
 
 

@@ -84,12 +84,18 @@ def checked() -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def own_number(value: Any) -> Any:
-    """Return a number, or True or False, of another library as Python's own, which JSON can hold, and all else as it is."""
+    """Return a number, or True or False, of another library as Python's own, and all else as it is.
+
+    JSON holds no numbers of other libraries, such as NumPy.
+    """
     return next((python_type(value) for accepted, python_type in NUMBER_TYPES if isinstance(value, accepted)), value)
 
 
 def wanted(hint: Any, value: object) -> str:
-    """Return the names of the types that an annotation asks for if ``value`` is of none of them; empty if it is, or may be."""
+    """Return the names of the types that an annotation asks for if ``value`` is of none of them.
+
+    The text is empty if it is, or may be.
+    """
     members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else (hint,)
     rows = [ACCEPTED_TYPES.get(typing.get_origin(one) or one) for one in members]
     known_rows = [one for one in rows if one is not None]

@@ -113,7 +113,13 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def one_line(kind: type[PhospheneError], what: str, fix: str = "") -> Iterator[None]:
-    """For a ``with`` block: turn any exception but our own into a ``kind`` error, ``WHAT (the error): FIX``, on one line."""
+    """For a ``with`` block: turn any exception into a one-line ``kind`` error; our own errors pass.
+
+    Args:
+        kind: Type of the error that is raised instead.
+        what: Name of what has failed; the first line of the error follows.
+        fix: What to do about it; ends the line.
+    """
     try:
         yield
     except PhospheneError:
@@ -129,7 +135,10 @@ def describe(value: object) -> str:
 
 
 def nearest(word: str, names: Sequence[str], most: int = 3) -> str:
-    """Return a hint for an error message, `` Did you mean a or b?``, with names like ``word``; empty if none is alike."""
+    """Return a hint for an error message, `` Did you mean a or b?``, with names like ``word``.
+
+    It is empty if none is alike.
+    """
     import difflib  # noqa: PLC0415  (needed for errors only)
 
     close = difflib.get_close_matches(word.casefold(), names, n=most, cutoff=0.5)

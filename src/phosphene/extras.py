@@ -30,9 +30,13 @@ log = logging.getLogger("phosphene")
 
 
 def require(library: str, extra: str) -> ModuleType:
-    """Import and return a library, which ``extra`` of this package installs; ExtraError with the pip command if impossible.
+    """Import and return a library; ExtraError with the pip command if that is impossible.
 
-    If the extra uses torchvision, a torchvision that does not match torch is repaired first.
+    If its extra uses torchvision, a torchvision that does not match torch is repaired first.
+
+    Args:
+        library: The module to import.
+        extra: The extra of this package that installs it.
 
     Raises:
         ExtraError: it is not installed, or is broken; the message names the pip command.
@@ -59,7 +63,11 @@ def install_command(extra: str) -> str:
 
 
 def missing_packages() -> dict[str, list[str]]:
-    """Return extra -> its packages that are not installed, by the installed phosphene's metadata; empty if there is none."""
+    """Return extra -> its packages that are not installed.
+
+    The extras are those that the installed package's metadata names; there are none where phosphene itself was not
+    installed.
+    """
     distribution = next(iter(metadata.distributions(name="phosphene")), None)
     if distribution is None:
         return {}
@@ -72,7 +80,13 @@ def missing_packages() -> dict[str, list[str]]:
 
 
 def repair_torchvision() -> None:
-    """Import torchvision; if it does not match torch, declare its operators, import it again, and log a warning."""
+    """Import torchvision; if it does not match torch, declare its operators and import it again.
+
+    A repair is logged once, as a warning of the logger ``phosphene``.
+
+    Returns:
+        What was repaired, in one line; empty if nothing had to be, or if torchvision is not installed.
+    """
     if "torchvision" in sys.modules:
         return
     mismatch = ""

@@ -18,7 +18,12 @@ CURVE_WIDTH, CURVE_HEIGHT = 120, 28
 
 @dataclass(frozen=True)
 class Cell:
-    """A table cell for a notebook's HTML: its text, and the strength of its background colour, which repeats it, in [0, 1]."""
+    """A table cell for a notebook's HTML: its text, and the strength of its background colour in [0, 1].
+
+    Attributes:
+        text: Content of the cell.
+        heat: Strength of its background colour, in [0, 1]; the colour only repeats the text.
+    """
 
     text: str
     heat: float = 0.0

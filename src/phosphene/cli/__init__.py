@@ -58,7 +58,11 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> "tuple[str | None, click.Command | None, list[str]]":
-        """Return the name, the click command and the other arguments of ``args``; a UsageError names the nearest command."""
+        """Return the name, the click command and the other arguments of ``args``.
+
+        Raises:
+            UsageError: there is no such command; the message names the nearest one.
+        """
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             hint = nearest(args[0], list(COMMANDS)) or f" Commands: {', '.join(COMMANDS)}."
             raise click.UsageError(f"there is no command {args[0]!r}.{hint}")
@@ -81,7 +85,10 @@ def main() -> None:
 
 
 def entry() -> None:
-    """Run the command that ``sys.argv`` names, and exit with its code: 2 after an error, which is one line on stderr, 130 after Ctrl-C."""
+    """Run the command that ``sys.argv`` names, and exit with its code.
+
+    An error is printed as one line on stderr. The code is then 2, or 130 if the command was interrupted.
+    """
     stdout = sys.stdout
     try:
         code = main(sys.argv[1:] or ["--help"], prog_name="phosphene", standalone_mode=False)

@@ -36,7 +36,10 @@ def command(model: "str | None", as_json: bool, **options_of_doctor: Any) -> Non
 
 
 def _print_conventions(rows: "list[dict[str, Any]]") -> None:
-    """Print a table of input conventions (mean, std, channel order) and how each fits, with the declared one in bold."""
+    """Print a table of input conventions (mean, std, channel order), with the declared one in bold.
+
+    Each has its accuracy, information and so on. Information and entropy are in nats.
+    """
     columns = [key for key in rows[0] if key != "declared" and any(row[key] is not None for row in rows)]
     table_rows = []
     for row in rows:

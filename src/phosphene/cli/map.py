@@ -156,7 +156,12 @@ def command(
 
 
 def _map_line(summary: "MapSummary") -> str:
-    """Return the line to print for a finished map; the targeting rate is the share of held-out samples it moves to the class."""
+    """Return the line to print for a finished map.
+
+    It has the concept, seed, confidence (of a unit its percentile), targeting rate, and seconds or ``cached``. Where
+    several runs are made, it also names classifier and recipe.
+    The targeting rate is the share of held-out samples that are moved to the class by subtracting the map.
+    """
     no_rate = "- (no held-out sample to move: all are classified so without it)"
     rate = no_rate if summary.targeting_rate is None else percent(summary.targeting_rate)
     time_text = f"{summary.seconds:.1f} s" if summary.made else "cached"
@@ -185,7 +190,11 @@ def _dry_run_line(mapped_run: "MappedRun") -> str:
 
 
 def _parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return the FIELD=VALUE pairs of ``--set`` as a dictionary; a pair without ``=`` is a RecipeError."""
+    """Return the FIELD=VALUE pairs of ``--set`` as a dictionary of strings.
+
+    Raises:
+        RecipeError: a pair has no ``=``.
+    """
     for pair in pairs:
         if "=" not in pair:
             raise RecipeError(f"--set {pair} must have the form field=value, for example --set steps=60.")

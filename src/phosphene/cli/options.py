@@ -35,7 +35,11 @@ as_json = click.option(
 
 
 def share(text: "str | float") -> float:
-    """Return the value of an option that is a share, in [0, 1]; anything else is a BadParameter."""
+    """Return the value of an option that is a share, in [0, 1].
+
+    Raises:
+        BadParameter: it is something else.
+    """
     with suppress(ValueError):
         if 0 <= float(text) <= 1:
             return float(text)
@@ -51,7 +55,10 @@ def exit_code(shortfalls: Sequence[str]) -> int:
 
 
 def print_json(data: Any, warnings: "Sequence[str] | None" = None) -> None:
-    """Print ``data`` as an indented JSON document on stdout; ``warnings`` are added to it, or to every element of a list."""
+    """Print ``data`` as an indented JSON document on stdout.
+
+    If ``warnings`` are given, they are added to it, or to every element of a list.
+    """
     if warnings is not None and isinstance(data, list):
         data = [{**one, "warnings": warnings} for one in data]
     elif warnings is not None:

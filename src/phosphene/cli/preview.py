@@ -25,7 +25,10 @@ option = click.option(
 
 
 def show(sheet: Path) -> None:
-    """Print a contact sheet file as an image, or its top if it is long, if stdout is a terminal that shows images."""
+    """Print a contact sheet file as an image, or its top if it is long.
+
+    Nothing is printed unless stdout is a terminal that shows images.
+    """
     protocol = _protocol()
     if protocol is None or not sheet.is_file():
         return

@@ -51,7 +51,10 @@ def print_table(
 
 
 def print_scores(scores: "Sequence[RunScore]") -> None:
-    """Print scores as a table with a row per run and a column per target: M_score and top-1 rates, with 95 % intervals."""
+    """Print scores as a table with a row per run and a column per target.
+
+    Cells are ``M_score`` (at most 1) and top-1 rates, with 95 % intervals.
+    """
     targets = {(row.target, row.target_sha256): row.target for row in scores}
     names = list(targets.values())
     columns = [f"{name} ({sha256[:8]})" if names.count(name) > 1 else name for name, sha256 in targets]
@@ -66,7 +69,10 @@ def print_scores(scores: "Sequence[RunScore]") -> None:
 
 
 def misclassified_lines(scores: "Sequence[RunScore]") -> Iterator[str]:
-    """Yield a line for each score with misclassified concepts: how many, and as which classes; of outputs, how many maps."""
+    """Yield a line for each score with misclassified concepts.
+
+    It says how many there are, and as which classes; of outputs, how many maps of each.
+    """
     for row in scores:
         missed_outputs = [one for one in row.per_concept if one.right < one.maps] if row.of_outputs else []
         if missed_outputs:
@@ -87,14 +93,20 @@ def misclassified_lines(scores: "Sequence[RunScore]") -> Iterator[str]:
 
 
 def _source_name(row: "RunScore", scores: "Sequence[RunScore]", gap: str = "\n") -> str:
-    """Return the model and recipe of a score's maps, joined by ``gap``; if other runs share both, the run's path follows."""
+    """Return the model and recipe of a score's maps, joined by ``gap``.
+
+    If other runs share both, the run's path follows.
+    """
     same_source_runs = {other.run for other in scores if (other.source, other.recipe) == (row.source, row.recipe)}
     names = [row.source, row.recipe, *([str(row.run)] if len(same_source_runs) > 1 else [])]
     return gap.join(printable(name) for name in names)
 
 
 def _measures(row: "RunScore") -> dict[str, str]:
-    """Return the measures of a score as text, by name; of outputs, the share beyond the 99th percentile stands in for top-1."""
+    """Return the measures of a score as text, by name: M_score and top-1, with 95 % intervals.
+
+    Of outputs, the share of maps beyond the 99th percentile stands in for top-1.
+    """
     all_classes = rate_text(row.top1_all, row.top1_all_interval)
     if row.of_outputs:
         return {"M_score": row.m_score_text, BEYOND: all_classes, "mean percentile": percent(row.p_class)}

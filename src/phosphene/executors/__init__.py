@@ -10,10 +10,15 @@ __all__ = ["Executor", "LocalExecutor", "pick_executor"]
 def pick_executor(
     name: str = "local", *, workers: "int | None" = None, threads: "int | None" = None, gpus: float = 0.0
 ) -> Executor:
-    """Return an executor: ``ray`` is the cluster that ``RAY_ADDRESS`` names (without it, a Ray of this machine alone).
+    """Return the executor by its name: ``local`` or ``ray``.
 
-    ``local`` makes the maps in this process; with ``workers`` or ``threads`` it starts a Ray of this machine.
-    The other arguments are those of :class:`phosphene.executors.ray.RayExecutor`.
+    Args:
+        name: ``local`` for this machine, ``ray`` for the cluster that ``RAY_ADDRESS`` names (without it, a Ray of this
+            machine alone).
+        workers: Worker processes. ``local`` without ``workers`` and ``threads`` makes the maps in this process, with
+            them it starts a local Ray; ``ray`` takes the room that the cluster has by default.
+        threads: CPU threads per worker; by default the cores divided by the workers, on a cluster 1.
+        gpus: GPUs per worker, also a fraction; for ``ray``.
 
     Raises:
         SpecError: there is no such executor, or ``gpus`` was given to ``local``.

@@ -60,7 +60,10 @@ class MapOrigin:
         return tuple(self.facts[entry]["sha256"] for entry in ("model", "recipe", "samples"))
 
     def engine(self, planned_maps: int = 0) -> Engine:
-        """Return an Engine for the source classifier, to be opened with ``with``; it compiles if ``planned_maps`` pay for it."""
+        """Return an Engine for the source classifier, to be opened with ``with``.
+
+        It compiles the network if ``planned_maps`` pay for it.
+        """
         return Engine(
             self.classifier,
             device=self.device,
@@ -87,7 +90,10 @@ class MapPlan(MapOrigin):
 
     @property
     def passes(self) -> int:
-        """Number of images that all jobs, finished ones included, send through the network; a backward pass counts as one more."""
+        """Number of images that all jobs send through the network, finished ones included.
+
+        A backward pass counts as one more.
+        """
         return len(self.jobs) * passes_per_map(self.recipe, self.pool)
 
     @property
@@ -146,7 +152,10 @@ class MapSummary:
 
     @property
     def is_unit(self) -> bool:
-        """Whether the map is of a unit or output, so that ``p_class`` is its percentile among samples, not a probability."""
+        """Whether the map is of a unit or output.
+
+        Its ``p_class`` is then its percentile among samples, and not the class's probability.
+        """
         return is_unit(self.index)
 
     @property
@@ -165,7 +174,10 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Made:
-    """Event of an executor: one map is finished; ``map`` holds it if its worker could not write it, for the driver to write."""
+    """Event of an executor: one map is finished.
+
+    ``map`` holds the map if its worker could not write it, for the driver to write.
+    """
 
     group: Group
     summary: MapSummary
@@ -191,7 +203,10 @@ class GroupFailed:
 
 @dataclass(frozen=True)
 class GroupEnded:
-    """Event of an executor: a group's maps are all made, or it was ``stopped`` and has left a checkpoint if its worker may write one."""
+    """Event of an executor: it is done with a group, whose maps are all made, or which was ``stopped``.
+
+    A group that was stopped has left a checkpoint, if its worker may write one.
+    """
 
     group: Group
     stopped: bool = False

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def on_interrupt(handle: Callable[[], None]) -> Iterator[None]:
-    """Context in which Ctrl-C and SIGTERM call ``handle`` instead of ending the process; outside the main thread, nothing."""
+    """Context in which Ctrl-C and SIGTERM call ``handle`` instead of ending the process.
+
+    Outside the main thread it does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -22,7 +25,10 @@ def on_interrupt(handle: Callable[[], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Context that yields a function: whether Ctrl-C or SIGTERM has come; a second one raises KeyboardInterrupt."""
+    """Context that yields a function which returns whether Ctrl-C or SIGTERM has come.
+
+    A second signal raises KeyboardInterrupt.
+    """
     signalled = threading.Event()
 
     def note_signal() -> None:

@@ -21,7 +21,18 @@ from phosphene.sources import load
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """What a worker process is sent to open a run: specs of model and samples, hashes to check them, settings."""
+    """What a worker process is sent to open a run: specs of model and samples, hashes to check them, settings.
+
+    Attributes:
+        run: The run directory, absolute.
+        token: Token of the driver's lock on the run directory; empty if not even the driver sees it.
+        model: Model spec, with ``model_sha256``.
+        trust: Whether code that comes with the model may run, as it did here.
+        samples: Sample spec, with ``samples_sha256``.
+        settings: What is sent as it is: ``recipe``, ``device``, ``precision``, ``compile`` and ``frames`` of the plan.
+        threads: CPU threads of the worker.
+        folder: Where relative paths of the specs begin.
+    """
 
     run: Path  # absolute
     token: str  # of the driver's lock on the run directory; empty if not even the driver sees it
@@ -52,7 +63,12 @@ class RemoteRun:
         )
 
     def open(self) -> MapPlan:
-        """In the worker process, change to ``folder``, load model and samples, return the plan; RunError if they are not the driver's."""
+        """In the worker process, change to ``folder``, load model and samples, return the MapPlan; RunError if they are not the driver's.
+
+        Raises:
+            PhospheneError: they cannot be loaded here.
+            RunError: they are not those that were planned with.
+        """
         if Path(self.folder).is_dir():  # a worker on another machine may not have it
             os.chdir(self.folder)
         classifier = load(self.model, trust=self.trust)

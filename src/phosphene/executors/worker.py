@@ -59,7 +59,9 @@ class Worker:
         self.checkpoints = Checkpoints(plan.run.path)
 
     def make(self, group: Group) -> Iterator[Event]:
-        """Make a group's maps, from its checkpoint if there is one, and yield events; an error ends in a GroupFailed.
+        """Make a group's maps, from its checkpoint if there is one, and yield events.
+
+        An error is reported as a GroupFailed, unless it is a RunError or RecipeError.
 
         What a group still has to report when it is made comes with the events of the next one, or from :meth:`flush`.
 
@@ -129,7 +131,10 @@ class Worker:
         return Made(group, MapSummary.of(one, made=True, run=group.run), None if may_write else one)
 
     def _end(self, group: Group) -> GroupEnded:
-        """Delete the checkpoint of a group whose maps are all written, if this process may; return the GroupEnded event."""
+        """Delete the checkpoint of a group whose maps are all written; return the GroupEnded event.
+
+        A process that may not write deletes none.
+        """
         if self.writes():
             self.checkpoints.drop(group.jobs)
         return GroupEnded(group)

@@ -48,7 +48,10 @@ class CheckPlan:
 
     @property
     def cost(self) -> dict[str, int]:
-        """Number of maps that each check has to make, by its name; maps that several checks share count for the first alone."""
+        """Number of maps that each check has to make, by its name; 0 if its finding is cached.
+
+        Maps that several checks of this plan share count for the first of them alone.
+        """
         requests: set[Request] = set()
         costs = {}
         for name in self.names:
@@ -77,7 +80,10 @@ class CheckPlan:
 
     @property
     def doubt(self) -> str:
-        """A warning that too few classes are checked for a verdict; empty if they suffice, or no chosen check gives one."""
+        """A warning that too few classes are checked for a verdict; empty if none is due.
+
+        None is due if there are enough classes, or if no chosen check gives a verdict.
+        """
         if self.context.classes >= FEWEST or FIGURES_ONLY.issuperset(self.names):
             return ""
         classes = len(disjoint(one.concept for one in self.context.maps))
@@ -148,13 +154,25 @@ def plan_checks(
     device: str = "auto",
     trust: bool = False,
 ) -> CheckPlan:
-    """Return the plan of the checks of maps, which :meth:`JudgedMaps.of` takes; the other arguments are those of :func:`phosphene.check`.
+    """Return the plan of the checks of maps, without beginning any.
 
-    Maps, samples and model are loaded, and of a whole run the findings of earlier commands are read. No check begins.
+    Maps, samples and model are loaded, and of a whole run the findings of earlier commands are read.
+
+    Args:
+        maps: A run directory or maps, as :meth:`JudgedMaps.of` takes them.
+        model: The model that made the maps, by default the one that they or ``run.json`` name.
+        only: Names of checks; all by default.
+        most: Classes for which other maps are made, spread over the maps.
+        samples: Sample spec; by default those that the maps were made from.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        trust: Allow code that came with the model to run.
 
     Raises:
-        PhospheneError: a check does not exist, or needs a library that is not installed; or the maps, their model or
-            samples cannot be loaded, are not known, or have changed.
+        PhospheneError: a check does not exist, or needs a library that is not installed.
+        ConceptError: there are no maps.
+        RunError: it is not a run, has no finished or damaged maps, or its model has changed; or maps in memory do not know
+            what they were made from.
+        SamplesError: the run's samples are gone or have changed.
     """
     names = tuple(choose(only))
     pick_device(device)
@@ -175,8 +193,12 @@ def run_checks(
 ) -> Findings:
     """Run the planned checks that are not cached, and return all findings.
 
-    Of a run, each finding is written to ``checks.json`` at once, and the report at the end. ``on_finding`` is called for
-    every finding, also for cached ones.
+    Of a run, each finding is written to ``checks.json`` at once, and the report at the end.
+
+    Args:
+        plan: What to check.
+        display: Shows progress.
+        on_finding: Called for every finding, also for cached ones.
 
     Raises:
         RunError: the maps have changed meanwhile, or the run directory cannot be written.
@@ -212,7 +234,10 @@ def _maps_to_check(judged: JudgedMaps) -> Sequence[ConceptMap]:
 
 
 def _subject_of_finding(context: CheckContext) -> dict[str, Any]:
-    """Return what a finding depends on, except the arrays of the maps; a cached finding with another subject is outdated."""
+    """Return what a finding depends on, except the arrays of the maps.
+
+    It holds concepts and seeds, samples, and the version of phosphene. A cached finding with another subject is outdated.
+    """
     return {
         "concepts": [{"index": one.index, "label": one.label, "seed": one.seed} for one in context.chosen],
         "samples": {"spec": context.pool.spec, "sha256": context.pool.sha256},

@@ -42,7 +42,9 @@ class ConfusedPair:
 
 
 def confused_pairs(classifier: Classifier, pool: SamplePool, most: int, *, device: str = "auto") -> list[ConfusedPair]:
-    """Return the pairs of classes that a network confuses most: samples of one get a high mean probability of the other.
+    """Return the pairs of classes that a network confuses most, the most confused first.
+
+    Of such a pair, samples of one class get a high mean probability of the other.
 
     Probabilities are compared rather than predictions, so that few samples, or a network that makes no mistake on
     them, tell pairs apart too.
@@ -85,7 +87,10 @@ def confused_pairs(classifier: Classifier, pool: SamplePool, most: int, *, devic
 
 
 def _labelled_samples(classifier: Classifier, pool: SamplePool) -> tuple[Tensor, list[int]]:
-    """Return samples of a pool's spec, uint8 (n, c, h, w), and the network's class of each, -1 if unknown; SamplesError if below two."""
+    """Return samples of a pool's spec, uint8 (n, c, h, w), and the network's class of each, -1 if unknown.
+
+    Labels of fewer than two of the network's classes are a SamplesError.
+    """
     if pool.spec == "demo:shapes":
         images, classes = world.draw_images(DRAWN_SAMPLES, DRAWN_SEED, classifier.input.size[0])
         names = [classifier.labels.closest(label) for label in world.LABELS]

@@ -58,7 +58,10 @@ class DemoResult:
 
 
 def demo_folder() -> Path:
-    """Return the demo's default run directory, whose name ends with the recipe's hash, so that a new version has a new one."""
+    """Return the path of the demo's default run directory.
+
+    Its name ends with the recipe's hash, so that a new version has a new one.
+    """
     recipe = resolve(DEFAULT_RECIPE)
     return Path("runs") / f"demo-{recipe.name}-{recipe.sha256[:6]}"
 
@@ -93,7 +96,11 @@ def run_demo(
 
 
 def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> ScanVerdict:
-    """Scan a demo network in a run below ``out``, and return the verdict; if its trigger is found, add the planted one's image."""
+    """Scan a demo network in a run below ``out``, and return the verdict.
+
+    If its trigger is found, the image of the planted one is written into the folder of the suspect, so that the report
+    shows it beside the candidate trigger.
+    """
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
     origin = MapOrigin(classifier=classifier, pool=pool, recipe=resolve(RECIPE), device=device)
@@ -113,7 +120,10 @@ def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> ScanVe
 
 
 def _label_of_backdoor(verdict: Verdict) -> "str | None":
-    """Return the class to which a scan's working trigger leads: ``None`` if clean, "?" if inconclusive or no trigger works."""
+    """Return the label of the class that a scan's working trigger leads to.
+
+    It is ``None`` if the network is clean, and "?" if the scan is inconclusive or no trigger works.
+    """
     if verdict.verdict == BACKDOORED:
         return next((one.label for one in verdict.suspects if one.works), "?")
     return None if verdict.verdict == CLEAN else "?"

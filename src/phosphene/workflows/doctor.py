@@ -44,10 +44,12 @@ def examine_machine() -> dict[str, Any]:
 def examine_model(
     classifier: Classifier, pool: SamplePool, *, device: str = "auto", precision: str = "auto"
 ) -> dict[str, Any]:
-    """Return facts on a network by name, and whether its predictions for samples fit its declared mean, std, range and size.
+    """Return facts on a network, and whether its predictions fit its declared input.
 
-    ``conventions`` is a list of rows, all else is text. Without natural samples it predicts noise. Of a regression network
-    only its outputs are described.
+    The input is its mean, std, range and size; predictions are for the samples of a pool.
+
+    A dictionary of texts, but for ``conventions``, a list of rows. Without natural samples it predicts noise.
+    Of a regression network only its outputs are described.
 
     Raises:
         NumericError: it returns NaN or infinity.
@@ -103,7 +105,10 @@ def examine_model(
 
 
 def _measurements_line(values: Tensor, samples_text: str) -> str:
-    """Return a line on the values (n, outputs) of a regression network: ranges, over the outputs, of mean and deviation."""
+    """Return a line on the values (n, outputs) of a regression network.
+
+    It has the ranges, over the outputs, of mean and standard deviation.
+    """
     means, spreads = values.mean(0), values.std(0, correction=0)
     ranges = [f"{float(one.min()):.3g} to {float(one.max()):.3g}" for one in (means, spreads)]
     return (
@@ -112,12 +117,18 @@ def _measurements_line(values: Tensor, samples_text: str) -> str:
 
 
 def _predictions_line(classes: int, samples_text: str) -> str:
-    """Return a line that warns if the network predicted a single class for all samples; ``classes`` is how many it predicted."""
+    """Return a line that warns if the network predicted a single class for all samples.
+
+    ``classes`` is the number of classes that it predicted.
+    """
     if classes == 1:
         return f"one class for every sample ({samples_text}): check [input] mean and std, or give natural samples"
     return "different classes for different samples"
 
 
 def _information_text(information: "float | None") -> str:
-    """Return as text what predictions at one input size reveal about samples, in nats; ``None``: it does not run at that size."""
+    """Return what the predictions at one input size reveal about samples, in nats, as text.
+
+    It is "refused" for ``None``: the network did not run at that size.
+    """
     return "refused" if information is None else f"{information:.2f} nats"

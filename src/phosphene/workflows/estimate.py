@@ -38,7 +38,9 @@ class Estimate:
 
 
 def estimate(plan: MapPlan) -> Estimate:
-    """Return what a plan's missing maps will cost, from a few timed steps of its first maps; nothing is written.
+    """Return what a plan's missing maps will cost, from a few timed steps.
+
+    The steps are of its first maps, even if these are cached; nothing is written.
 
     Raises:
         NumericError: the network returns NaN or infinity.
@@ -52,9 +54,14 @@ def estimate(plan: MapPlan) -> Estimate:
 
 
 def estimate_checks(context: CheckContext, passes: int) -> float:
-    """Return about how many seconds checks with so many passes will take, from a few timed steps of the context's maps.
+    """Return about how many seconds checks with so many passes will take, from a few timed steps.
+
+    The steps are of the context's maps; nothing is written.
 
     Randomised networks are as quick as the network itself. Classifying the maps is not counted: it takes little.
+
+    Raises:
+        NumericError: the network returns NaN or infinity.
     """
     if not passes:
         return 0.0
@@ -64,7 +71,10 @@ def estimate_checks(context: CheckContext, passes: int) -> float:
 
 
 def _seconds_per_pass(engine: Engine, pool: SamplePool, jobs: Sequence[Job], recipe: Recipe) -> float:
-    """Return how many seconds an image takes while maps are made: time a few steps of the first ``jobs``, with an open engine."""
+    """Return how many seconds an image takes while maps are made.
+
+    It times a few steps of the first ``jobs``, with an open engine.
+    """
     jobs = jobs[: group_size(engine, recipe)]
     optimization = MapOptimization(engine, pool, jobs, recipe)
     optimization.engine.steps_per_fetch = 1  # so that every step is over when it is reported

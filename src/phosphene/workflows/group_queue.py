@@ -67,7 +67,10 @@ class GroupQueue:
                 yield Group(run, tuple(missing), tuple(missing))
 
     def _cached(self, run: int, job: Job) -> bool:
-        """Return whether the run holds a job's map, undamaged; if so, count it as cached, and pass it to ``on_map``."""
+        """Return whether the run holds a job's map, undamaged.
+
+        If so, the map is counted as cached, and its summary goes to ``on_map``.
+        """
         plan = self.plans[run]
         try:
             one = plan.run.read(plan.run.folder(job, job.concept(plan.classifier.labels).label))
@@ -106,7 +109,9 @@ class GroupQueue:
             self.on_map(event.summary)
 
     def _handle_failed(self, event: GroupFailed) -> None:
-        """Queue the maps of a failed group again, each guilty map alone and the others together, or two halves if none is guilty.
+        """Queue the maps of a failed group again, each guilty map alone and the others together.
+
+        Without a guilty map the group is cut into two halves.
 
         A map alone in its group is the guilty one. A final failure uses up all tries.
         """

@@ -18,7 +18,11 @@ from phosphene.workflows.progress import Progress, failure_lines, failures_text
 
 
 def read_planned_maps(plan: MapPlan) -> ConceptMaps:
-    """Return the maps of a plan, read from its run directory, in the order of its jobs; an unfinished one is a RunError."""
+    """Return the maps of a plan, read from its run directory, in the order of its jobs.
+
+    Raises:
+        RunError: a map is unfinished or damaged.
+    """
     labels = plan.classifier.labels
     read = (plan.run.read(plan.run.folder(job, job.concept(labels).label)) for job in plan.jobs)
     return ConceptMaps(

@@ -45,7 +45,8 @@ class JudgedMaps:
     def of(cls, given: Any) -> "JudgedMaps":
         """Return the JudgedMaps of a run, of one map or of several; all the finished maps of a run are the run.
 
-        Anything else, and a run without finished maps, is a RunError.
+        Raises:
+            RunError: it is none of these, or a run without finished maps.
         """
         if isinstance(given, JudgedMaps):
             return given
@@ -88,9 +89,13 @@ class JudgedMaps:
                 yield self.run.read(self.run.folder(Job(row["index"], row["seed"]), row["label"]))
 
     def load_model(self, model: "Model | None" = None, *, trust: bool, option: str, otherwise: str = "") -> Classifier:
-        """Return the model that made the maps: the one given, or the one the maps know, or that of their run, loaded.
+        """Return the model that made the maps; that of a run is loaded, unless the maps know it or it is given.
 
-        Messages name the ``option`` by which the user gives a model, and, if none is known, ``otherwise`` as a way out.
+        Args:
+            model: The model, or its spec from here; ``None`` for the one that is known.
+            trust: Allow code that came with it to run.
+            option: The options by which the user names a model, for messages.
+            otherwise: Another way out if no model is known, for messages.
 
         Raises:
             PhospheneError: it cannot be loaded, is not known, or is not what it was.
@@ -106,10 +111,14 @@ class JudgedMaps:
         return origin.classifier
 
     def load_samples(self, samples: Samples, shape: tuple[int, int, int]) -> SamplePool:
-        """Return the samples that the maps were made from, or others if they are given, of ``shape`` (channels, height, width).
+        """Return the samples that the maps were made from, or others if they are given.
+
+        Args:
+            samples: Samples to take instead; ``None`` for those that are known.
+            shape: Channels, height and width of the maps.
 
         Raises:
-            PhospheneError: they cannot be read, do not fit, are not known, or are not what they were.
+            PhospheneError: they cannot be read, do not fit ``shape``, are not known, or are not what they were.
         """
         if samples is None and (self.run is None or self.origin is not None):
             samples = self._require_origin(", or give samples").pool
@@ -152,7 +161,11 @@ class JudgedMaps:
 
 
 def judged_maps(given: Any) -> list[JudgedMaps]:
-    """Return the JudgedMaps of maps, or of one or several runs or lists of maps; a run that is given twice counts once."""
+    """Return the JudgedMaps of maps, or of one or several runs or lists of maps; a run that is given twice counts once.
+
+    Raises:
+        RunError: one is none of these, or a run without finished maps.
+    """
     items = one_or_several(given)
     maps = as_maps(items)
     several = [JudgedMaps.of(one) for one in (items if maps is None else [maps])]

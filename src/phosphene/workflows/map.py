@@ -56,7 +56,10 @@ class MappedRun:
         return OpenRun(self.plan.run.path)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document of ``map --json`` for this run: the maps, or after a dry run what they will cost."""
+        """Return the document of ``map --json`` for this run.
+
+        It has the maps, or after a dry run what they will cost.
+        """
         plan, facts = self.plan, ("index", "label", "seed", "p_class", "targeting_rate", "passes", "seconds")
         document = {
             "run": str(plan.run.path),
@@ -82,15 +85,27 @@ def make_runs(
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
-    """Make the missing maps of plans by :func:`execute`; write their classifier's predictions, and a report, for each run.
+    """Make the missing maps of plans, and write predictions and a report for each run.
 
-    Both are written before a JobsError is raised. ``on_map`` is called for every map; cached ones are left out if a run
-    has many.
+    The predictions are the source classifier's for its own maps; they and the reports are written before a JobsError.
+
+    Args:
+        plans: Plans of the runs.
+        executor: Where the maps are made; in this process by default.
+        on_progress: Called after every step.
+        on_map: Called for every map; cached ones are left out if a run has many.
+
+    Raises:
+        JobsError: maps could not be made; the others are finished, and reported.
+        PhospheneError: as :func:`execute`.
     """
     runs = [MappedRun(one) for one in plans]
 
     def add(summary: MapSummary) -> None:
-        """Add a map's summary to its MappedRun, and pass it to ``on_map``, unless it is a cached one of over 100."""
+        """Add a map's summary to its MappedRun, and pass it to ``on_map``.
+
+        A cached map of a run with over 100 maps is not passed on.
+        """
         runs[summary.run].maps.append(summary)
         if on_map is not None and (summary.made or len(plans[summary.run].jobs) <= MOST_REPORTED_MAPS):
             on_map(replace(summary, source=source_of(plans[summary.run])) if len(plans) > 1 else summary)

@@ -10,9 +10,15 @@ from phosphene.runs.predictions import read_predictions, write_predictions
 
 
 def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:
-    """Have a run's source classifier predict the maps that ``readings.json`` lacks, and add them; return how many these are.
+    """Predict the maps that ``readings.json`` lacks by their source classifier, and add them.
 
-    If the classifier has changed since it made the maps, there are none.
+    Args:
+        run: The run.
+        classifier: The source classifier.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Returns:
+        Number of maps predicted; 0 if the classifier has changed since it made the maps.
 
     Raises:
         RunError: the run is damaged or cannot be written.

@@ -26,7 +26,12 @@ MOST_MAPS = 10**7  # of one command; planning alone takes 10 s
 
 
 class Jobs(Sequence[Job]):
-    """Sequence of the jobs of every concept and seed, all seeds of the first concept first; made on access, so a million take no room."""
+    """Sequence of the jobs of every concept and seed, all seeds of the first concept first; made on access, so a million take no room.
+
+    Args:
+        concepts: What to map.
+        seeds: Seeds of each.
+    """
 
     def __init__(self, concepts: Sequence[Concept], seeds: Sequence[int]) -> None:
         self.concepts, self.seeds = concepts, seeds

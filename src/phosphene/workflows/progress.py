@@ -54,7 +54,10 @@ class Progress:
     source: str = ""
 
     def show(self, display: ProgressDisplay) -> None:
-        """Show the map that is made, its loss and hits, and the time left on the display; failures get a line that stays."""
+        """Show the map that is made, its loss and hits, and the time left on the display.
+
+        Each of the first few maps that could not be made gets a line that stays, once.
+        """
         for line in self.failures:
             display.note(line)
         step = self.step
@@ -85,7 +88,11 @@ def show_notes(display: ProgressDisplay, classifier: Classifier, pool: SamplePoo
 
 
 def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePool, device: str) -> None:
-    """Print notes on a model and its samples, also if few are held out, and warn if another input range fits the model better."""
+    """Print notes on a model and its samples, and warn if its declared input range is doubtful.
+
+    Doubtful means that another input convention fits the model better. Samples have a note if few are held out, or some
+    were skipped.
+    """
     show_notes(display, classifier, pool)
     held_out = len(pool.held_out)
     if held_out < FEW_HELD_OUT:
@@ -131,7 +138,10 @@ class MapCounts:
         self.under_way[group] = max(0.0, self.under_way.get(group, 0.0) - cost)
 
     def count_failed(self, run: int, row: dict[str, Any]) -> None:
-        """Count a map of the plan at position ``run`` as given up, with its row of ``failures.json``: its passes are off the total."""
+        """Count a map of the plan at position ``run`` as given up.
+
+        Its ``failures.json`` row is stored, and its passes no longer count in the total.
+        """
         self.failures.append((self.plans[run], row))
         self.total -= self.cost[run]
 
@@ -160,7 +170,11 @@ class MapCounts:
         )
 
     def raise_failures(self) -> None:
-        """Raise a JobsError that names the first maps that could not be made; do nothing if there are none."""
+        """Raise a JobsError that names the first maps that could not be made; do nothing if there are none.
+
+        Raises:
+            JobsError: some maps could not be made; the first few are named.
+        """
         if not self.failures:
             return
         count = len(self.failures)
@@ -184,5 +198,8 @@ def failures_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def source_of(plan: MapPlan) -> str:
-    """Return the names of a plan's classifier and recipe, ``shapes (vivid)``, to tell several runs of one command apart."""
+    """Return the name of a plan's classifier with that of its recipe: ``shapes (vivid)``.
+
+    It tells several runs of one command apart.
+    """
     return f"{plan.classifier.name} ({plan.recipe.name})"

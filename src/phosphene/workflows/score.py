@@ -147,7 +147,10 @@ def _doubts(sources: Sequence[SourceMaps], targets: Sequence[Classifier], device
 
 
 def _notes(sources: Iterable[SourceMaps], targets: Iterable[Classifier]) -> Iterator[str]:
-    """Yield the targets' notes, each after its name, and when maps of contrasts, and on multi-label targets, are correct."""
+    """Yield the targets' notes, each after its name, and when maps of contrasts are correct.
+
+    A note on a multi-label target says when its maps are correct.
+    """
     yield from (f"{target.name}: {note}" for target in targets for note in target.notes)
     if any(concept.against for source in sources for concept in source.concepts):
         yield "contrasts (A vs B) are counted apart, by the top-1 of their two sides; among the concepts each stands for its left side"
@@ -159,9 +162,13 @@ def _notes(sources: Iterable[SourceMaps], targets: Iterable[Classifier]) -> Iter
 
 
 def _open_source(judged: JudgedMaps, samples: Samples) -> SourceMaps:
-    """Check maps by reading them once, and that a whole run can be written; return them as SourceMaps, which holds none of a run.
+    """Check maps by reading them once; return them as SourceMaps, which holds none of a run.
 
     If some of them are of a regression's outputs, it gets ``samples``, or by default those that they were made from.
+
+    Raises:
+        ConceptError: there are no maps.
+        RunError: one is damaged, or a whole run's results cannot be written.
     """
     sha256, hashes = "", dict[tuple[int, int], str]()
     if (run := judged.whole_run) is not None:
@@ -180,7 +187,10 @@ def _open_source(judged: JudgedMaps, samples: Samples) -> SourceMaps:
 
 
 def _source_classifiers(sources: Sequence[SourceMaps], *, trust: bool) -> list[Classifier]:
-    """Return the source classifiers of maps, each loaded once; other weights or labels than the maps' are a RunError."""
+    """Return the source classifiers of maps, each loaded once.
+
+    Other weights or labels than those that the maps were made with are a RunError.
+    """
     classifiers: dict[tuple[str, str], Classifier] = {}
     for source in sources:
         key = (source.facts["model"]["spec"], source.facts["model"]["sha256"]) if source.facts else ("", "")
@@ -193,7 +203,10 @@ def _source_classifiers(sources: Sequence[SourceMaps], *, trust: bool) -> list[C
 
 
 def _distinct_classifiers(targets: Iterable[Classifier]) -> dict[Classifier, str]:
-    """Return the classifiers in order, each with its hash; of several with the same name and weights only the first."""
+    """Return the classifiers in order, each with its hash.
+
+    Of several with the same name and the same weights only the first is returned.
+    """
     classifiers: dict[tuple[str, str], Classifier] = {}
     for target in targets:
         classifiers.setdefault((target.name, target.sha256), target)
@@ -201,7 +214,12 @@ def _distinct_classifiers(targets: Iterable[Classifier]) -> dict[Classifier, str
 
 
 def _check_pair(source: SourceMaps, target: Classifier) -> None:
-    """Raise an error if a target cannot judge maps: it must take their channels and have every concept, except inner units."""
+    """Raise an error if a target cannot judge maps.
+
+    It is a SpecError for other channels, a CardError for a regression, a ConceptError for no or missing concepts.
+
+    The target must have every concept of the maps; a unit of an inner layer is none.
+    """
     for channels in source.channels:
         check_channels(channels, target)
     if not source.concepts and source.run is not None and source.maps is None:
