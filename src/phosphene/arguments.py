@@ -122,9 +122,8 @@ def to_classifiers(models: Any, *, trust: bool = False, classes: Sequence[str] =
 def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     """Return the Concepts that indices, labels or expressions mean, each once; all classes for ``None``.
 
-    A Concept, such as ``maps[0].concept``, is taken by its expression, and a unit of an inner layer as it is.
-
-    Whether the network has the units that are named is not checked: :func:`phosphene.mapper.units.resolve_units` does that.
+    A Concept, such as ``maps[0].concept``, is taken by its expression, and a unit of an inner layer as it is. Whether the
+    network has such units is not checked: :func:`phosphene.mapper.units.resolve_units` does that.
 
     Raises:
         ConceptError: a concept is neither an index nor text, cannot be understood, or there is none.
@@ -233,10 +232,7 @@ def _concept_of(index: int, classifier: Classifier, *, low: bool = False) -> Con
 
 
 def _output_named(text: str, classifier: Classifier) -> Concept:
-    """Return the concept of a regression output, ``NAME`` or ``low:NAME``.
-
-    An unknown name, a union or a contrast is a ConceptError.
-    """
+    """Return the concept of a regression output, ``NAME`` or ``low:NAME``; ConceptError for anything else."""
     labels = classifier.labels
     if classifier.measures and OPERATOR.search(text):
         raise ConceptError(f"{text!r} cannot be mapped: {classifier.measures}.")

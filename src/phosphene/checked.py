@@ -1,6 +1,4 @@
-"""``checked``: a decorator by which a function refuses arguments of a wrong type in one line.
-
-The types are those of the function's own annotations.
+"""``checked``: a decorator by which a function refuses arguments that do not fit its annotations in one line.
 
 It knows the types below. An argument that may also be something else, such as a model or a run, is left to the function,
 whose message says more.
@@ -67,8 +65,10 @@ def checked() -> Callable[[Callable[P, R]], Callable[P, R]]:
             except TypeError as error:
                 surplus = [one for one in kwargs if one not in parameters]
                 guess = nearest(surplus[0], parameters, most=1) if surplus else ""
-                hint = guess or f"Options: {', '.join(parameters)}."
-                raise ArgumentError(f"{name}: {error}. {hint.strip()}") from None
+                hint = guess or f" Options: {', '.join(parameters)}."
+                if surplus and "overrides" in parameters:
+                    hint += f" Fields of the recipe are changed by overrides={{{surplus[0]!r}: ...}}."
+                raise ArgumentError(f"{name}: {error}.{hint}") from None
             if not hints:
                 with suppress(NameError):  # a type that is imported for type checkers only
                     hints.update(typing.get_type_hints(function))

@@ -108,7 +108,6 @@ def first_line(error: BaseException) -> str:
     Of TorchScript's messages it is the last line, because the first says only that something failed.
     """
     lines = (str(error).strip() or type(error).__name__).splitlines()
-    # where the first says only that something failed
     return lines[-1].removeprefix("RuntimeError: ") if "TorchScript interpreter" in lines[0] else lines[0]
 
 

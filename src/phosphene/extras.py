@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -54,9 +55,7 @@ def require(library: str, extra: str) -> ModuleType:
 def install_command(extra: str) -> str:
     """Return the command that installs an extra for this Python: ``pip install 'phosphene[serve]'``.
 
-    It is ``/path/to/python -m pip ...`` where another pip comes first. pip keeps the phosphene that is installed, from
-    a clone too, and adds what the extra needs. So it has to be the pip of this Python: unless the one that the shell
-    finds is, the command names this Python.
+    It is ``/path/to/python -m pip ...`` where the shell finds the pip of another Python.
     """
     pip = shutil.which("pip")
     is_own_pip = pip is not None and Path(pip).parent == Path(sys.executable).parent
@@ -80,7 +79,7 @@ def missing_packages() -> dict[str, list[str]]:
     return missing
 
 
-def repair_torchvision() -> str:
+def repair_torchvision() -> None:
     """Import torchvision; if it does not match torch, declare its operators and import it again.
 
     A repair is logged once, as a warning of the logger ``phosphene``.
@@ -89,17 +88,16 @@ def repair_torchvision() -> str:
         What was repaired, in one line; empty if nothing had to be, or if torchvision is not installed.
     """
     if "torchvision" in sys.modules:
-        return ""
+        return
+    mismatch = ""
     try:
         importlib.import_module("torchvision")
     except RuntimeError as error:
-        if "torchvision::" not in str(error):
-            return ""  # another fault: whoever imports it next will report it
-        why = first_line(error)
+        mismatch = first_line(error) if "torchvision::" in str(error) else ""
     except (ImportError, OSError):
-        return ""
-    else:
-        return ""
+        pass  # whoever imports it next will report it
+    if not mismatch:
+        return
     import torch  # noqa: PLC0415  (torchvision has imported it by now)
 
     for name in OPERATORS:
@@ -107,13 +105,10 @@ def repair_torchvision() -> str:
             torch.library.define(f"torchvision::{name}", SCHEMA)
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]  # half-imported
-    try:
+    with suppress(ImportError, RuntimeError, OSError):
         version = importlib.import_module("torchvision").__version__
-    except (ImportError, RuntimeError, OSError):
-        return ""
-    line = (
-        f"torchvision {version} does not match torch {torch.__version__} ({why}): its compiled operators are missing, "
-        "its models work all the same."
-    )
-    log.warning("phosphene: %s", line)
-    return line
+        log.warning(
+            "phosphene: torchvision %s does not match torch %s (%s): its compiled operators are missing, its models work "
+            "all the same.",
+            *(version, torch.__version__, mismatch),
+        )

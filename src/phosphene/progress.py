@@ -74,29 +74,27 @@ class ProgressDisplay:
         what: str,
         share: "float | None" = None,
         facts: str = "",
-        left: "float | None" = None,
         *,
         last: bool = False,
     ) -> None:
-        """Show what is being done, the finished share and the estimated time left; plain lines are printed at most every 10 seconds.
+        """Show what is being done, the finished share and the time left by it; plain lines are printed at most every 10 seconds.
 
         Args:
             what: What is being done.
             share: Finished share of everything, in [0, 1]; ``None`` while that is not known.
             facts: Figures of the last step.
-            left: Estimated seconds to go; by default estimated from the share.
             last: Whether this is the end of a part: it gets a plain line, however recent the last one is.
         """
         if not self.shown:
             return
         now = time.monotonic()
-        if share is not None and left is None:
+        to_go = ""
+        if share is not None:
             if share < self.share or not self.share:
                 self.part_began, self.first = now, share
             self.share, work = share, share - self.first
-            left = (now - self.part_began) * (1 - share) / work if work > 0 else None
-        early = share is not None and share < EARLY
-        to_go = "" if left is None or early else f"{duration(left)} left"
+            if work > 0 and share >= EARLY:
+                to_go = f"{duration((now - self.part_began) * (1 - share) / work)} left"
         if self.bar is not None:
             task, text = self.bar.task_ids[0], escape(printable(what))
             total = None if share is None else 1.0
@@ -117,7 +115,6 @@ class ProgressDisplay:
         """Return an ``on_progress`` callback that shows each report here by its ``show(display)``, then passes it to ``on_progress``."""
 
         def callback(progress: Any) -> None:
-            """Show a progress report on the display, and pass it to the caller's ``on_progress`` if there is one."""
             progress.show(self)
             if on_progress is not None:
                 on_progress(progress)
@@ -135,18 +132,15 @@ class ProgressDisplay:
                 print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
     def note(self, line: str) -> None:
-        """Print ``line`` as a remark that stays, and keep it among ``warnings``; if the display is hidden, only keep it.
-
-        One that was printed before is not repeated.
-        """
+        """Print ``line`` as a remark that stays, unless hidden, and keep it in ``warnings``; one from before is not repeated."""
         if line not in self.warnings:
             self.warnings.append(line)
             self.print(f"phosphene: {line}")
 
     def warn(self, line: "str | None") -> None:
-        """Print ``line`` as a warning that stays, or if hidden issue a Python warning; also keep it in ``warnings``; ``None``: nothing.
+        """Print ``line`` as a warning that stays, or if hidden issue a Python warning; keep it in ``warnings``; ``None``: nothing.
 
-        A line that was shown before is not repeated, as it would be for every run or target.
+        One from before is not repeated, as it would be for every run or target.
         """
         if line is None or line in self.warnings:
             return

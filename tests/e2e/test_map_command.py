@@ -307,7 +307,7 @@ def test_natural_images_in_the_report(call, job, tmp_path):
     folder = tmp_path / "named"
     folder.mkdir()
     Image.new("RGB", (20, 20), (200, 0, 0)).save(folder / "lion.png")
-    assert call("report", out, "--reference-pictures", folder).code == 0
+    assert call("report", out, "--reference-images", folder).code == 0
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count('aria-label="A natural image of lion"') == 2  # of both seeds
     assert page.count('id="natural-0"') == 1

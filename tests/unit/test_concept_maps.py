@@ -12,7 +12,7 @@ import phosphene as ph
 from phosphene.callbacks import MapEvery
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
-from phosphene.errors import ArgumentError, JobsError, PhospheneError, PhospheneWarning
+from phosphene.errors import JobsError, PhospheneError, PhospheneWarning
 from phosphene.runs.atomic import read_json
 from phosphene.runs.predictions import read_predictions
 from tests import tiny
@@ -311,42 +311,11 @@ def test_a_run_is_indexed_as_a_list_of_its_maps_is(stored):
         run[4]
 
 
-ADDED = {
-    "append": lambda maps, one: maps.append(one),
-    "extend": lambda maps, one: maps.extend([one]),
-    "insert": lambda maps, one: maps.insert(0, one),
-    "item": lambda maps, one: maps.__setitem__(0, one),
-    "slice": lambda maps, one: maps.__setitem__(slice(1), [one]),
-    "sum": lambda maps, one: maps.__iadd__([one]),
-    "no list": lambda maps, one: maps.extend(one),
-}
-
-
-@pytest.mark.parametrize("name", ADDED)
-def test_nothing_but_maps_joins_a_list_of_maps(in_memory, name):
-    maps = ph.ConceptMaps(in_memory)
-    with pytest.raises(
-        ArgumentError, match=r"ConceptMaps is a list of maps, not of int '3': ph\.open_run opens a run\.$"
-    ):
-        ADDED[name](maps, 3)
-    assert places(maps) == places(in_memory)
-    ADDED[name](maps, in_memory[3])
-    plain = list(in_memory)
-    ADDED["append" if name == "no list" else name](plain, in_memory[3])
-    assert places(maps) == places(plain)
-    assert places(pickle.loads(pickle.dumps(maps))) == places(maps)  # noqa: S301  (our own)
-
-
-def test_a_slice_of_scores_and_of_findings_is_of_their_kind(network, in_memory, stored):
+def test_a_slice_of_scores_is_of_their_kind(network, in_memory):
     scores = ph.score(in_memory, [network, tiny.classifier(name="other")], progress=False)
     assert type(scores[:1]) is type(scores)
     assert scores[:1].below(min_top1=1.0) == scores.below(min_top1=1.0)[:1]
     assert (scores[1:][0], len(scores[5:])) == (scores[1], 0)
-    findings = ph.check(stored, only=["fidelity", "diversity"], progress=False)
-    assert [one.name for one in findings[1:]] == [findings[1].name]
-    assert findings[1:].to_dict() == {**findings.to_dict(), "findings": findings.to_dict()["findings"][1:]}
-    assert findings[2:].to_dict()["findings"] == []  # and not the plan of a dry run
-    assert "checks" in ph.check(stored, only="fidelity", dry_run=True, progress=False)[:1].to_dict()
 
 
 def test_the_maps_of_a_training_are_a_list_of_maps(network, tmp_path):

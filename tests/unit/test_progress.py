@@ -37,7 +37,9 @@ def test_a_narrow_terminal_has_the_bar_and_the_share_without_the_figures(termina
     display, stream = terminal
     display.console = Console(file=stream, force_terminal=True, width=80)
     with display:
-        display.update("map 2 of 2, polka dots", 0.75, "step 30 of 40, loss 0.504, predicted for 88 %", 12.0)
+        display.update("map 2 of 2, polka dots", 0.5)
+        display.part_began -= 12.0
+        display.update("map 2 of 2, polka dots", 0.75, "step 30 of 40, loss 0.504, predicted for 88 %")
     assert "polka dots" in stream.getvalue()
     assert "75 %" in stream.getvalue()
     assert "12 s left" in stream.getvalue()

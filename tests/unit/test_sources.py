@@ -137,7 +137,7 @@ def test_an_absent_library_names_the_pip_command(monkeypatch, prefix):
         for module in [module for module in sys.modules if module.partition(".")[0] == name]:
             monkeypatch.delitem(sys.modules, module)
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("phosphene.extras.repair_torchvision", lambda: "")
+    monkeypatch.setattr("phosphene.extras.repair_torchvision", lambda: None)
     with pytest.raises(ExtraError, match=r"pip install 'phosphene\[(torchvision|timm|hf)\]'"):
         sources.load(prefix)
 

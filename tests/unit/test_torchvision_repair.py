@@ -23,7 +23,9 @@ PROBE = """
 import sys
 sys.path.insert(0, {path!r})
 from phosphene.extras import repair_torchvision
-print(bool(repair_torchvision()), bool(repair_torchvision()), sys.modules["torchvision"].__version__)
+repair_torchvision()
+repair_torchvision()
+print(sys.modules["torchvision"].__version__)
 """
 
 
@@ -36,7 +38,7 @@ def test_a_broken_torchvision_is_put_right_and_said_once(tmp_path):
         check=True,
         timeout=PATIENCE,
     )
-    assert done.stdout.split() == ["True", "False", "9.9"]
+    assert done.stdout.split() == ["9.9"]
     (line,) = done.stderr.splitlines()
     assert line.startswith("phosphene: torchvision 9.9 does not match torch")
     assert "nms" in line
@@ -58,7 +60,7 @@ def stand_in(tmp_path, monkeypatch):
 def test_a_sound_torchvision_is_left_alone(stand_in, caplog):
     stand_in("__version__ = '1'")
     with caplog.at_level(logging.WARNING):
-        assert repair_torchvision() == ""
+        repair_torchvision()
     assert not caplog.records
     sys.modules.pop("torchvision", None)
 

@@ -65,16 +65,10 @@ def score(
         >>> ph.score(maps, "demo:shapes-plain", progress=False)[0].maps
         2
     """
+    options: dict[str, Any] = {"samples": samples, "device": str(device), "trust": trust, "on_progress": on_progress}
     with show_progress(progress, "score") as display:
-
-        def show(number: int, total: int, name: str) -> None:
-            display.update(f"score {number + 1} of {total}: {name}", number / total)
-            if on_progress is not None:
-                on_progress(number, total, name)
-
         judged = judged_maps(maps)
-        options: dict[str, Any] = {"samples": samples, "device": str(device), "trust": trust, "on_progress": show}
-        scores = score_sources(judged, targets, on_warning=display.warn, on_note=display.note, **options)
+        scores = score_sources(judged, targets, display=display, **options)
         for one in judged:
             if one.whole_run is not None:
                 write_report(one.whole_run)

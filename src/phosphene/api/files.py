@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,6 @@ def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: b
     with show_progress(progress, "site") as display:
 
         def show(number: int, total: int) -> None:
-            """Show on the progress display how many maps of all have been written into the site."""
             display.update(f"{number:,} of {total:,} maps", number / total)
 
         return write_site(several, Path(out), on_progress=show)
@@ -106,12 +106,12 @@ def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: b
 
 @dataclass(frozen=True)
 class WrittenCard:
-    """Result of :func:`card`: the path of the card, the paths of all written files, and the classifier that the card loads as.
+    """Result of :func:`card`.
 
     Attributes:
-        path: The card.
-        files: The card, its weights and its labels.
-        classifier: Classifier that the card loads.
+        path: Path of the card.
+        files: Paths of the card, its weights and its labels.
+        classifier: The classifier that the card loads.
     """
 
     path: Path
@@ -195,17 +195,16 @@ def _write_card(
     for file in files:
         if exists(file):
             raise CardError(f"{file} exists already: choose another path.")
-    proved = False
-    try:
+    with ExitStack() as failure:
+        failure.callback(remove_files, files)  # nothing half-written stays
         for file, data in files.items():
             write_bytes(file, data)
         again = load(path, trust=trust)
-        proved = classifier is None or again.sha256 == classifier.sha256
-    finally:
-        remove_files(() if proved else files)  # nothing half-written stays
-    if not proved:
-        spec = "" if classifier is None else classifier.spec
-        raise CardError(f"{path} does not load the same classifier as {spec}: it has state that no card can hold.")
+        if classifier is not None and again.sha256 != classifier.sha256:
+            raise CardError(
+                f"{path} does not load the same classifier as {classifier.spec}: it has state that no card can hold."
+            )
+        failure.pop_all()
     return WrittenCard(path, tuple(files), again)
 
 

@@ -1,7 +1,5 @@
 """``map_concepts`` and ``map_models``: the maps of classifiers, in memory or in run directories."""
 
-import dataclasses
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from phosphene.arguments import (
 )
 from phosphene.checked import checked
 from phosphene.engine.device import pick_device
-from phosphene.errors import ArgumentError, RunError, nearest
+from phosphene.errors import ArgumentError, RunError
 from phosphene.executors import pick_executor
 from phosphene.executors.base import MapOrigin, MapSummary
 from phosphene.mapper.units import resolve_units
@@ -35,7 +33,6 @@ from phosphene.workflows.plan import plan_all
 from phosphene.workflows.progress import Progress, show_doubts
 
 Shown = bool | ProgressDisplay
-OPTIONS_OF_RUNS = ("executor", "workers", "threads", "gpus")
 
 
 @checked()
@@ -54,10 +51,13 @@ def map_concepts(
     precision: str = "auto",
     compile: str = "auto",  # noqa: A002  (the option's name)
     frames: int = 0,
+    executor: str = "local",
+    workers: "int | None" = None,
+    threads: "int | None" = None,
+    gpus: float = 0.0,
     trust: bool = False,
     progress: Shown = True,
     on_progress: "Callable[[Progress], None] | None" = None,
-    **executor: Any,
 ) -> ConceptMaps:
     """Make a map per concept and seed of one classifier.
 
@@ -77,10 +77,13 @@ def map_concepts(
         precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
         frames: Images of each map as it develops, evenly spaced over all steps: ``maps[0].frames``.
+        executor: With ``out``: ``local``, or ``ray`` for a cluster.
+        workers: With ``out``: worker processes; by default this process.
+        threads: With ``out``: CPU threads per worker.
+        gpus: With ``out``: GPUs per worker, for ``ray``.
         trust: Allow code that came with the model to run.
         progress: Whether progress is shown.
         on_progress: Called after every step.
-        executor: ``executor``, ``workers``, ``threads`` and ``gpus`` of :func:`map_models`, for ``out``.
 
     Returns:
         One map per concept and seed, concepts first: a list that is indexed by name, too, and shows itself in a
@@ -92,7 +95,9 @@ def map_concepts(
             that were finished, and with ``out`` the same call goes on.
         PhospheneError: an argument does not fit; the message names the fix.
     """
-    _refuse_unknown_options(map_concepts, executor, OPTIONS_OF_RUNS, map_models)
+    processes = {"executor": executor, "workers": workers, "threads": threads, "gpus": gpus}
+    if out is None and processes != {"executor": "local", "workers": None, "threads": None, "gpus": 0}:
+        raise RunError(f"{', '.join(processes)} are for run directories: give out='runs/NAME', too.")
     device = str(device)
     require_at_least(0, frames=frames)
     require_at_least(1, most=most)
@@ -103,12 +108,10 @@ def map_concepts(
         classifier = to_classifier(model, trust=trust, concepts=concepts)
         pool = to_pool(samples, classifier)
         if out is not None:
-            options |= {"most": most, "seeds": seeds, "seed": seed, "frames": frames, "trust": trust, **executor}
+            options |= {"most": most, "seeds": seeds, "seed": seed, "frames": frames, "trust": trust, **processes}
             options |= {"progress": display, "on_progress": on_progress}
             (mapped_run,) = map_models([classifier], concepts, recipes=[settings], samples=pool, out=out, **options)
             return read_planned_maps(mapped_run.plan)
-        if executor:
-            raise RunError(f"{', '.join(executor)} are for run directories: give out='runs/NAME', too.")
         show_doubts(display, classifier, pool, device)
         origin = MapOrigin(classifier=classifier, pool=pool, recipe=settings, **options)
         resolved_concepts = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, device)
@@ -195,29 +198,3 @@ def map_models(
         if dry_run:
             return [MappedRun(one, estimate=estimate(one)) for one in plans]
         return make_runs(plans, executor=workforce, on_progress=display.follow(on_progress), on_map=on_map)
-
-
-def _refuse_unknown_options(
-    function: Callable[..., Any], keywords: Iterable[str], more_options: Iterable[str], sibling: Callable[..., Any]
-) -> None:
-    """Raise ArgumentError for the first of the keywords that is no option of a function.
-
-    Options are its parameters and ``more_options``. The message names the ``sibling``, a function, if that has the
-    keyword; else it suggests the option that is most like it or, for a field of a recipe, how ``overrides`` sets it.
-
-    Raises:
-        ArgumentError: a keyword is no option.
-    """
-    parameters = inspect.signature(function).parameters.values()
-    names = [*(one.name for one in parameters if one.kind is not one.VAR_KEYWORD), *more_options]
-    fields = [one.name for one in dataclasses.fields(Recipe) if one.name not in names]
-    for key in [key for key in keywords if key not in names]:
-        if key in inspect.signature(sibling).parameters:
-            raise ArgumentError(
-                f"{function.__name__} has no option {key!r}: phosphene.{sibling.__name__}, which writes runs, has it."
-            )
-        hint = nearest(key, [*names, *fields], most=1) or f" Options: {', '.join(names)}."
-        closest_name = hint.removeprefix(" Did you mean ").removesuffix("?")
-        if closest_name in fields:
-            hint = f" Did you mean overrides={{{closest_name!r}: ...}}?"
-        raise ArgumentError(f"{function.__name__} has no option {key!r}.{hint}")

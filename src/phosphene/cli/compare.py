@@ -12,8 +12,7 @@ from phosphene.errors import printable
 from phosphene.labels import first_synonym
 
 if TYPE_CHECKING:
-    from phosphene.metrics.compare import Change, Prediction
-    from phosphene.workflows.compare import Comparison
+    from phosphene.metrics.compare import Prediction
 
 
 @click.command("compare")
@@ -42,7 +41,10 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
         columns += ["B on A's maps", "A on B's maps"]
     for note in comparison.notes:  # first, because they say what the figures do not
         click.echo(printable(note), err=True)
-    rows = [_change_row(comparison, one)[: len(columns)] for one in comparison.changes]
+    rows = []
+    for one in comparison.changes:
+        predictions = _prediction_text(one.a_by_b), _prediction_text(one.b_by_a)
+        rows.append([first_synonym(one.label), *comparison.cells(one), *predictions][: len(columns)])
     print_table(columns, rows, numbers=range(1, 4))
     for labels, run in zip(comparison.only, comparison.runs, strict=True):
         if labels:
@@ -52,24 +54,8 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
         click.echo(f"open {out}")
 
 
-def _change_row(comparison: "Comparison", change: "Change") -> list[str]:
-    """Return the table row of a class.
-
-    It has the label, the changes in all, of images and of predictions, and how each source classifies the other's maps.
-    """
-    return [
-        first_synonym(change.label),
-        *comparison.cells(change),
-        _prediction_text(change.a_by_b),
-        _prediction_text(change.b_by_a),
-    ]
-
-
 def _prediction_text(prediction: "Prediction | None") -> str:
-    """Return the mean p of the maps' class and the most frequent wrong class; ``-`` if they were not scored.
-
-    For example: ``p 0.31, 1 of 2 as lynx [9, 91 %]``.
-    """
+    """Return mean p and the most frequent wrong class, ``p 0.31, 1 of 2 as lynx [9, 91 %]``; ``-`` if not scored."""
     if prediction is None:
         return "-"
     low, high = (100 * end for end in prediction.interval)

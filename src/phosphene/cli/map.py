@@ -179,10 +179,7 @@ def _cached_note(maps: "list[MapSummary]") -> str:
 
 
 def _dry_run_line(mapped_run: "MappedRun") -> str:
-    """Return the line to print for a run with --dry-run: maps, passes, time, directory.
-
-    Passes are images that the network is given; a backward pass counts as one more.
-    """
+    """Return the line to print for a run with --dry-run: maps, passes, time, directory."""
     plan, cost = mapped_run.plan, mapped_run.estimate
     assert cost is not None  # noqa: S101  (a dry run has it)
     cached_note = f" ({cost.cached:,} are finished)" if cost.cached else ""

@@ -59,7 +59,8 @@ def print_json(data: Any, warnings: "Sequence[str] | None" = None) -> None:
 
     If ``warnings`` are given, they are added to it, or to every element of a list.
     """
-    if warnings is not None:
-        documents = [{**one, "warnings": warnings} for one in (data if isinstance(data, list) else [data])]
-        data = documents if isinstance(data, list) else documents[0]
+    if warnings is not None and isinstance(data, list):
+        data = [{**one, "warnings": warnings} for one in data]
+    elif warnings is not None:
+        data = {**data, "warnings": warnings}
     click.echo(json.dumps(data, indent=1, ensure_ascii=False))

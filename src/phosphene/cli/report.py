@@ -12,7 +12,6 @@ from phosphene.cli import options
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--reference-images",
-    "--reference-pictures",
     "reference",
     metavar="SAMPLES",
     help="Show a natural image of each class beside its maps: folder (lion.jpg, lion/1.jpg) or .parquet with labels.",

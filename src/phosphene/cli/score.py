@@ -63,10 +63,6 @@ def command(
     with ProgressDisplay("load torch") as display:
 
         def print_target(number: int, total: int, name: str) -> None:
-            """Print a line before each score: ``score 2 of 5: TARGET``, but nothing with --json.
-
-            If there are several runs, ``name`` goes on ``on maps by MODEL (RECIPE)``.
-            """
             if not as_json:
                 display.print(f"score {number + 1} of {total}: {name}")
 

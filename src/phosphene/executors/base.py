@@ -14,8 +14,6 @@ from phosphene.concept_map import ConceptMap, Job
 from phosphene.concepts import is_unit, name_with_index
 from phosphene.engine import Engine
 from phosphene.engine.device import pick_device, pick_precision
-from phosphene.errors import RunError
-from phosphene.labels import first_synonym
 from phosphene.mapper import Step, group_size, passes_per_map
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory, run_facts
@@ -44,9 +42,7 @@ class MapOrigin:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """The entries of ``run.json`` for maps of this origin.
-
-        They are model, recipe, samples, device and precision.
+        """The entries of ``run.json`` for maps of this origin: model, recipe, samples, device and precision.
 
         Read before the maps are made, and kept: the network may be trained on afterwards, and they are of what it was.
 
@@ -63,23 +59,18 @@ class MapOrigin:
         """The hashes of model, recipe and samples, which tell whether two maps belong into one run."""
         return tuple(self.facts[entry]["sha256"] for entry in ("model", "recipe", "samples"))
 
-    def refuse_changed_network(self) -> None:
-        """Raise RunError if the network's weights have changed since the maps of this origin were planned.
-
-        Raises:
-            RunError: they have.
-        """
-        if self.classifier.sha256 != self.facts["model"]["sha256"]:
-            raise RunError(f"{self.classifier.name} has changed since these maps were made: map it again.")
-
     def engine(self, planned_maps: int = 0) -> Engine:
         """Return an Engine for the source classifier, to be opened with ``with``.
 
         It compiles the network if ``planned_maps`` pay for it.
         """
-        passes = planned_maps * passes_per_map(self.recipe, self.pool)
-        settings: dict[str, Any] = {name: getattr(self, name) for name in ("device", "precision", "compile")}
-        return Engine(self.classifier, planned_passes=passes, **settings)
+        return Engine(
+            self.classifier,
+            device=self.device,
+            precision=self.precision,
+            compile=self.compile,
+            planned_passes=planned_maps * passes_per_map(self.recipe, self.pool),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +98,7 @@ class MapPlan(MapOrigin):
 
     @property
     def missing_count(self) -> int:
-        """Number of jobs without a finished map, judged by the names of the run's files.
-
-        No file is opened.
-        """
+        """Number of jobs without a finished map, judged by the names of the run's files."""
         finished_seeds = self.run.listing()
         return sum(job.seed not in finished_seeds.get(job.index, ()) for job in self.jobs)
 
@@ -137,16 +125,9 @@ class Group:
 
 @dataclass(frozen=True)
 class MapSummary:
-    """What executors report and commands print of a map, made now or cached.
+    """What executors report and commands print of a map: figures of its :class:`ConceptMap`, and where it comes from.
 
     Attributes:
-        index: Index of the class, or number of the expression.
-        label: Full label of the class, or the expression.
-        seed: Seed of the map.
-        p_class: Probability of the class for the image.
-        targeting_rate: Share of held-out samples that the map moves to the class.
-        passes: Images that were sent through the network.
-        seconds: Wall time.
         made: Whether the map was made now; if not, it was cached.
         run: Position of the run's plan.
         source: Classifier and recipe, ``shapes (vivid)``, if the command makes several runs; else empty.
@@ -165,17 +146,9 @@ class MapSummary:
 
     @classmethod
     def of(cls, one: ConceptMap, *, made: bool, run: int = 0) -> "MapSummary":
-        """Return the MapSummary of a finished map.
-
-        ``made`` is whether it was made now, ``run`` the position of its plan.
-        """
+        """Return the MapSummary of a finished map."""
         facts = ("index", "label", "seed", "p_class", "targeting_rate", "passes", "seconds")
         return cls(**{fact: getattr(one, fact) for fact in facts}, made=made, run=run)
-
-    @property
-    def short(self) -> str:
-        """The first synonym of the class's label, for captions."""
-        return first_synonym(self.label)
 
     @property
     def is_unit(self) -> bool:
@@ -193,10 +166,7 @@ class MapSummary:
 
 @dataclass(frozen=True)
 class Stepped:
-    """Event of an executor: a group of maps has taken an optimization step.
-
-    ``step`` has its number, its loss, and its hits, a share of samples.
-    """
+    """Event of an executor: a group of maps has taken an optimization step."""
 
     group: Group
     step: Step

@@ -13,16 +13,13 @@ class LocalExecutor:
     workers = 1
 
     def group_size(self, plan: MapPlan) -> int:
-        """Return how many maps of a plan are made together on this machine: ``plan.group_size``."""
+        """Return how many maps of a plan are made together on this machine."""
         return plan.group_size
 
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Generator[Event]:
-        """Make the groups that ``take`` returns in this process, and yield events.
-
-        It ends when ``take`` returns ``None`` or ``stop()`` is true.
-        """
+        """Make the groups that ``take`` returns, until there are none or ``stop()`` is true, and yield events."""
         worker: Worker | None = None
         with ExitStack() as stack:
             while not stop() and (group := take()) is not None:

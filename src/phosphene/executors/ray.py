@@ -90,8 +90,7 @@ class RayExecutor:
                     if time.monotonic() >= note_at:
                         note_at = math.inf
                         if shortage := self._shortage():
-                            line = f"{shortage} on any node yet: the maps wait for a node that has as much."
-                            warn(line)
+                            warn(f"{shortage} on any node yet: the maps wait for a node that has as much.")
                     while len(under_way) < math.ceil(self.workers * QUEUED) and (group := take()) is not None:
                         under_way[work.remote(remote[group.run], group)] = group
                     if not under_way:

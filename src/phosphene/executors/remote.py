@@ -3,14 +3,14 @@
 import contextlib
 import os
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from phosphene.errors import RunError
-from phosphene.executors.base import Event, Group, GroupEnded, Made, MapPlan, MapSummary, Stepped
+from phosphene.executors.base import Event, Group, MapPlan, Stepped
 from phosphene.executors.interrupt import on_interrupt
 from phosphene.executors.worker import Worker, open_worker
 from phosphene.runs import RunDirectory
@@ -34,16 +34,16 @@ class RemoteRun:
         folder: Where relative paths of the specs begin.
     """
 
-    run: Path
-    token: str
+    run: Path  # absolute
+    token: str  # of the driver's lock on the run directory; empty if not even the driver sees it
     model: str
     model_sha256: str
-    trust: bool
+    trust: bool  # whether code that comes with the model may run, as it did in the driver
     samples: str
     samples_sha256: str
-    settings: dict[str, Any] = field(hash=False)
+    settings: dict[str, Any] = field(hash=False)  # of the plan, sent as they are
     threads: int
-    folder: str
+    folder: str  # where relative paths of the specs begin
 
     @classmethod
     def of(cls, plan: MapPlan, threads: int) -> "RemoteRun":
@@ -98,17 +98,5 @@ def make_group(remote: RemoteRun, group: Group) -> list[Event]:
             _stack.close()
             _opened.clear()
             _opened[remote] = _stack.enter_context(open_worker(remote.open(), _stop.is_set, remote.writable))
-        events: list[Event] = []
-        missing = list(group.missing)
-        if remote.writable():  # an earlier try, whose process died, may have written some
-            run, labels = RunDirectory(remote.run), _opened[remote].plan.classifier.labels
-            for job in group.missing:
-                with contextlib.suppress(RunError):
-                    one = run.read(run.folder(job, job.concept(labels).label))
-                    events.append(Made(group, MapSummary.of(one, made=True, run=group.run)))
-                    missing.remove(job)
-        if not missing:
-            return [*events, GroupEnded(group)]
         worker = _opened[remote]
-        made = [*worker.make(replace(group, missing=tuple(missing))), *worker.flush()]
-        return events + [replace(event, group=group) for event in made if not isinstance(event, Stepped)]
+        return [event for event in (*worker.make(group), *worker.flush()) if not isinstance(event, Stepped)]

@@ -37,7 +37,6 @@ def open_worker(
         plan.engine(plan.missing_count) as engine,
         closing(WriterThread[Event](MOST_WAITING[engine.device.type])) as writer,
     ):
-        engine.spatial_layer(plan.recipe.xi_layer)  # a wrong recipe fails once, not per map
         yield Worker(plan, engine, writer, stop, writes)
 
 
@@ -85,18 +84,13 @@ class Worker:
     def flush(self) -> Iterator[Event]:
         """Wait until all files are written, and yield the events that :meth:`make` has not yielded yet.
 
-        They are of maps made and groups ended.
-
         Raises:
             RunError: the run directory cannot be written.
         """
         yield from self.writer.results(flush=True)
 
     def _make(self, group: Group) -> Iterator[Event]:
-        """Make and write a group's maps, with checkpoints and previews, and let errors through.
-
-        It yields events of steps, maps and the end.
-        """
+        """Make and write a group's maps, with checkpoints and previews; yield events, and let errors through."""
         plan = self.plan
         recipe, labels = plan.recipe, plan.classifier.labels
         may_write = self.writes()
@@ -130,10 +124,7 @@ class Worker:
         yield from self.writer.results()
 
     def _write(self, group: Group, one: ConceptMap) -> Made:
-        """Write a finished map and return the event that reports it.
-
-        If this process may not write, the event holds the map.
-        """
+        """Write a finished map and return its event, which holds the map if this process may not write."""
         may_write = self.writes()
         if may_write:
             self.plan.run.write(one)
@@ -149,17 +140,11 @@ class Worker:
         return GroupEnded(group)
 
     def _checkpoint(self, group: Group, optimization: MapOptimization) -> None:
-        """Queue the writing of a checkpoint of the group's present state, if this process may write.
-
-        On a CPU, wait until it is written.
-        """
+        """Have a checkpoint of the group's present state written, if this process may write."""
         if self.writes():
             self.writer.submit(self._save, group, optimization.state())
 
     def _save(self, group: Group, state: dict[str, Tensor]) -> None:
-        """Write the checkpoint of a group.
-
-        A RunError is ignored: a full disk is reported when a map is written.
-        """
+        """Write the checkpoint of a group; a full disk is reported when a map is written."""
         with suppress(RunError):
             self.checkpoints.save(group.jobs, state)

@@ -1,9 +1,8 @@
 """Sanity checks of a run: which can be made, which are cached, and the others one by one."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, SupportsIndex, overload
+from typing import Any
 
 from phosphene import notebook
 from phosphene.arguments import Model, Samples
@@ -29,7 +28,7 @@ MOST_CLASSES = 64
 
 @dataclass(frozen=True)
 class CheckPlan:
-    """Plan of a ``check``: the checks, the maps and the network; :func:`run_checks` runs it.
+    """Plan of a ``check``; :func:`run_checks` runs it.
 
     Attributes:
         run: The whole run that is checked; ``None`` for other maps, of which nothing is written.
@@ -100,15 +99,12 @@ class CheckPlan:
 
     @property
     def passes(self) -> int:
-        """Number of images that the maps to be made for the checks send through networks.
-
-        A backward pass counts as one more.
-        """
+        """Number of images that the maps to be made send through networks; a backward pass counts as one more."""
         return sum(self.cost.values()) * passes_per_map(self.context.recipe, self.context.pool)
 
 
 class Findings(list[Finding]):
-    """The findings that ``check`` returns, as a list that a notebook shows as a table; a slice is one, too, of the same plan.
+    """The findings that ``check`` returns, as a list that a notebook shows as a table.
 
     Attributes:
         plan: Plan of the check.
@@ -120,18 +116,6 @@ class Findings(list[Finding]):
         super().__init__()
         self.plan, self.seconds = plan, seconds
         self.report: str | None = None
-
-    @overload
-    def __getitem__(self, place: SupportsIndex) -> Finding: ...
-    @overload
-    def __getitem__(self, place: "slice[Any, Any, Any]") -> "Findings": ...
-    def __getitem__(self, place: "SupportsIndex | slice[Any, Any, Any]") -> "Finding | Findings":
-        found = super().__getitem__(place)
-        if not isinstance(found, list):
-            return found
-        part = copy.copy(self)
-        part[:] = found
-        return part
 
     def __repr__(self) -> str:
         return f"Findings({', '.join(f'{one.name}: {one.verdict}' for one in self)})"

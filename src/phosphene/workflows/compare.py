@@ -21,14 +21,12 @@ from phosphene.runs.scans import no_maps
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of ``compare``: a Change per class that both runs have (0 unchanged to 1, by images and predictions), and both runs' maps.
-
-    A notebook shows it as a table.
+    """Result of ``compare``, which a notebook shows as a table.
 
     Attributes:
-        runs: Their directories.
+        runs: Directories of the runs.
         facts: Content of their ``run.json`` files.
-        changes: The classes that both have, the most changed first.
+        changes: The classes that both have, the most changed first: 0 unchanged to 1, by images and predictions.
         only: Labels of the classes that only the one or the other has.
         maps: Their maps by class.
     """
@@ -109,16 +107,16 @@ class Comparison:
         notes = []
         differ = " and ".join(_method_differences(self.facts))
         if self.same_network:
-            causes = (
-                f"Warning: the runs differ in {differ}, which changes every image and the confidence in it."
-                if differ
-                else ""
+            if differ:
+                notes.append(
+                    f"Warning: the runs differ in {differ}, which changes every image and the confidence in it."
+                )
+            causes = f"{differ} and seeds" if differ else "seeds"
+            notes.append(
+                "Both runs have the same network, none of whose classes has changed: differences between the maps are due to "
+                f"{causes}."
             )
-            why = f"are due to {f'{differ} and ' if differ else ''}seeds"
-            return [
-                *filter(None, [causes]),
-                f"Both runs have the same network, none of whose classes has changed: differences between the maps {why}.",
-            ]
+            return notes
         if differ:
             notes.append(
                 f"Warning: the runs differ in {differ}, which changes every image, so only predictions are compared."
@@ -171,15 +169,13 @@ def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
         ConceptError: they have no class in common.
     """
     facts = (a.facts(), b.facts())
-    maps = (_maps_by_class(a), _maps_by_class(b))
+    maps_a, maps_b = _maps_by_class(a), _maps_by_class(b)
     first, second = (one["model"]["sha256"] for one in facts)
-    sides = _compared_run(a, maps[0], second), _compared_run(b, maps[1], first)
+    sides = _compared_run(a, maps_a, second), _compared_run(b, maps_b, first)
     changes = compare(*sides, same_network=first == second, same_method=not _method_differences(facts))
-    only = (
-        _unshared_labels(maps[0], {one.index_a for one in changes}),
-        _unshared_labels(maps[1], {one.index_b for one in changes}),
-    )
-    return Comparison((a.path, b.path), facts, tuple(changes), only, maps)
+    only_a = [group[0].label for index, group in maps_a.items() if index not in {one.index_a for one in changes}]
+    only_b = [group[0].label for index, group in maps_b.items() if index not in {one.index_b for one in changes}]
+    return Comparison((a.path, b.path), facts, tuple(changes), (only_a, only_b), (maps_a, maps_b))
 
 
 def _method_differences(facts: Sequence[dict[str, Any]]) -> list[str]:
@@ -197,11 +193,6 @@ def _maps_by_class(run: RunDirectory) -> dict[int, list[ConceptMap]]:
     if not found:
         raise no_maps(run)
     return dict(found)
-
-
-def _unshared_labels(by_class: dict[int, list[ConceptMap]], shared: set[int]) -> list[str]:
-    """Return a label of each class in a run, class index -> maps, that is not among ``shared``, the indices of both runs' classes."""
-    return [group[0].label for index, group in by_class.items() if index not in shared]
 
 
 def _compared_run(run: RunDirectory, by_class: dict[int, list[ConceptMap]], other_sha256: str) -> ComparedRun:

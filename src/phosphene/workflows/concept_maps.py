@@ -35,35 +35,14 @@ class ConceptMaps(list[ConceptMap]):
         maps: Maps, also of different models; or one map, or an open run.
 
     Raises:
-        ArgumentError: something else is among them, or is to join them.
+        ArgumentError: something else is among them.
     """
 
     def __init__(self, maps: "ConceptMap | Iterable[ConceptMap]" = ()) -> None:
-        super().__init__()
-        self.extend(maps)
-
-    def __setitem__(self, place: Any, maps: Any) -> None:
-        items = as_list(maps) if isinstance(place, slice) else [maps]
-        for one in items:
+        super().__init__(as_list(maps))
+        for one in self:
             if not isinstance(one, ConceptMap):
                 raise ArgumentError(f"ConceptMaps is a list of maps, not of {describe(one)}: ph.open_run opens a run.")
-        super().__setitem__(place, items if isinstance(place, slice) else maps)
-
-    def append(self, one: ConceptMap) -> None:
-        """Add a map at the end; anything else is an ArgumentError."""
-        self[len(self) :] = [one]
-
-    def extend(self, maps: "ConceptMap | Iterable[ConceptMap]") -> None:
-        """Add maps, or one map, at the end; anything else is an ArgumentError."""
-        self[len(self) :] = maps
-
-    def insert(self, place: SupportsIndex, one: ConceptMap) -> None:
-        """Insert a map before a position; anything else is an ArgumentError."""
-        self[place:place] = [one]
-
-    def __iadd__(self, maps: "ConceptMap | Iterable[ConceptMap]") -> Self:  # type: ignore[override]
-        self.extend(maps)
-        return self
 
     @overload
     def __getitem__(self, place: SupportsIndex) -> ConceptMap: ...
@@ -184,8 +163,8 @@ class ConceptMaps(list[ConceptMap]):
 class OpenRun(RunDirectory):
     """A run directory that :func:`open_run` has opened. Its finished maps are found as those of a list of maps are.
 
-    ``run["star"]`` are the maps of a concept, ``run[0]`` is the first map in the order of ``run.json``, whatever its class,
-    ``run[:2]`` are the first two; ``for one in run`` reads one map after the other. Only the maps asked for are read.
+    ``run["star"]``, ``run[0]`` and ``run[:2]`` are found in the order of ``run.json``; ``for one in run`` reads one map after
+    the other. Only the maps asked for are read.
     """
 
     def __iter__(self) -> Iterator[ConceptMap]:

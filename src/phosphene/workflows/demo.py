@@ -79,13 +79,12 @@ def run_demo(
     """
     device, out = str(device), demo_folder() if out is None else Path(out)
     with show_progress(progress, SOURCE) as display:
-        display.title = SOURCE
         classifier = load(SOURCE)
         pool = load_samples(SAMPLES, classifier.input.shape)
         map_plan = plan(classifier, resolve(DEFAULT_RECIPE), pool, out, device=device)
         execute(map_plan, on_progress=display.follow())
-        display.update("score the maps")
-        scores = {row.target_spec: row for row in score_sources([map_plan.run], [SOURCE, TARGET], device=device)}
+        rows = score_sources([map_plan.run], [SOURCE, TARGET], device=device, display=display)
+        scores = {row.target_spec: row for row in rows}
         scans = {}
         for spec in BACKDOORS:
             display.update(f"scan {spec}", last=True)

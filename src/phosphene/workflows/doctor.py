@@ -26,10 +26,7 @@ SIZE_SAMPLES = 16
 
 
 def examine_machine() -> dict[str, Any]:
-    """Return the versions, processor cores, threads of torch, GPUs and extras of this machine by name.
-
-    Cores and threads are numbers, the others texts; ``extras`` says of each extra whether it is installed.
-    """
+    """Return the versions, processor cores, threads of torch, GPUs and extras of this machine by name."""
     cuda = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
         **versions(),

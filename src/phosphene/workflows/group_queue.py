@@ -1,7 +1,4 @@
-"""Which maps are made next: groups of missing maps, and those of failed groups once more.
-
-Results are counted on the way.
-"""
+"""Which maps are made next: groups of missing maps, and those of failed groups once more; results are counted on the way."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,15 +14,9 @@ from phosphene.workflows.progress import TRIES, MapCounts, Progress
 
 
 class GroupQueue:
-    """Hands an executor groups of missing maps, and handles its events.
+    """Hands an executor groups of missing maps, and handles its events; maps of a failed group are queued again, for up to 3 tries.
 
-    Maps of a failed group are queued again, for up to 3 tries.
-
-    Args:
-        plans: Plans of the runs whose maps are to be made.
-        executor: Where the maps are made, and how many of them together.
-        on_progress: Called after every step of a group.
-        on_map: Called for every map that is made or was finished before.
+    The arguments are those of :func:`phosphene.workflows.map.execute`.
     """
 
     def __init__(
@@ -52,13 +43,10 @@ class GroupQueue:
         return self._again.popleft() if self._again else next(self._fresh, None)
 
     def _groups(self, run: int, size: int) -> Iterator[Group]:
-        """Yield the groups of missing maps of ``plans[run]``.
+        """Yield the groups of missing maps of ``plans[run]``; count and report the cached ones on the way.
 
         Every ``size`` jobs, done or not, give up to two groups: maps to resume from a checkpoint, and other missing
-        ones.
-
-        Cached maps are counted and reported on the way, and a checkpoint of finished maps is deleted. The places of the
-        cuts depend on the plan alone, so that a second command has the same groups.
+        ones. So the places of the cuts depend on the plan alone, and a second command has the same groups.
         """
         plan = self.plans[run]
         finished_seeds, checkpoints = plan.run.listing(), Checkpoints(plan.run.path)
@@ -129,13 +117,9 @@ class GroupQueue:
         """
         run = event.group.run
         jobs = tuple(job for job in event.group.missing if (run, job) not in self._counted)
-        guilty = tuple(job for job in jobs if job in event.guilty)
-        if len(jobs) == 1:
-            guilty = jobs
-        if guilty:
-            parts = [tuple(job for job in jobs if job not in guilty)]
-        else:
-            parts = [jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]]
+        guilty = jobs if len(jobs) == 1 else tuple(job for job in jobs if job in event.guilty)
+        half = len(jobs) // 2
+        parts = [tuple(job for job in jobs if job not in guilty)] if guilty else [jobs[:half], jobs[half:]]
         self._again.extend(Group(run, part, part) for part in parts if part)
         for job in guilty:
             self._tries[run, job] += TRIES if event.final else 1

@@ -50,27 +50,22 @@ def map_in_memory(
     """
     jobs, maps, labels = Jobs(concepts, seeds), ConceptMaps(), origin.classifier.labels
     total, failures = f"{count(len(jobs), 'map')} of {origin.facts['model']['name']}", list[dict[str, Any]]()
+    group: list[Job] = []
 
-    def pass_on_step(group: Sequence[Job]) -> Callable[[Step], None]:
-        names = tuple(first_synonym(job.concept(labels).label) for job in group)
-        of_units, lines = any(is_unit(job.index) for job in group), failure_lines(failures)
-        facts: dict[str, Any] = {"of_units": of_units, "failed": len(failures), "failures": lines}
-        maps_done = len(maps)
-
-        def pass_on(step: Step) -> None:
-            if on_progress is not None:
-                on_progress(Progress(maps_done, len(jobs), names, step, **facts))
-
-        return pass_on
+    def report(step: Step) -> None:
+        if on_progress is not None:
+            names = tuple(first_synonym(job.concept(labels).label) for job in group)
+            of_units, lines = any(is_unit(job.index) for job in group), failure_lines(failures)
+            on_progress(Progress(len(maps), len(jobs), names, step, of_units, failed=len(failures), failures=lines))
 
     try:
         with origin.engine(len(jobs)) as engine:
             pool = origin.pool.to(engine.device)
             groups: Iterator[list[Job]] = in_groups(jobs, engine, origin.recipe)
-            while (group := next(groups, None)) is not None:
+            while group := next(groups, []):
                 try:
-                    made = map_jobs(engine, pool, group, origin.recipe, pass_on_step(group), frames)
-                    maps += [replace(one, origin=origin) for one in made]
+                    made = map_jobs(engine, pool, group, origin.recipe, report, frames)
+                    maps.extend(replace(one, origin=origin) for one in made)
                 except NumericError as error:
                     half = len(group) // 2
                     if half:

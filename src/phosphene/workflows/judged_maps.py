@@ -106,7 +106,8 @@ class JudgedMaps:
         origin = self._require_origin(otherwise)
         if model is not None and to_classifier(model, trust=trust).sha256 != origin.hashes[0]:
             raise RunError("these maps were made by another model: leave model out, they know theirs.")
-        origin.refuse_changed_network()
+        if origin.classifier.sha256 != origin.hashes[0]:  # trained on since
+            raise RunError(f"{origin.classifier.name} has changed since these maps were made: map it again.")
         return origin.classifier
 
     def load_samples(self, samples: Samples, shape: tuple[int, int, int]) -> SamplePool:
@@ -142,7 +143,7 @@ class JudgedMaps:
         return pool
 
     def load_origin(self, model: "Model | None", samples: Samples, *, trust: bool, device: str) -> MapOrigin:
-        """Return what the maps were made from, with other samples if they are given; see :meth:`load_model`.
+        """Return what the maps were made from, with other samples if they are given.
 
         Raises:
             PhospheneError: the model or the samples cannot be loaded, are not known, or are not what they were.
@@ -218,10 +219,7 @@ def _model_of_run(
 
 
 def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
-    """Return the recipe of a run from ``facts``, the ``recipe`` of its ``run.json``.
-
-    An unknown field, a bad value or another hash is a RunError.
-    """
+    """Return the recipe in ``run.json``; an unknown field, a bad value or another hash is a RunError."""
     fields = {key: value for key, value in facts.items() if key != "sha256"}
     try:
         recipe = Recipe().replace(**fields)

@@ -39,7 +39,7 @@ class MappedRun:
         plan: Plan of the run.
         maps: Summaries of the run's maps, by class and seed; empty after a dry run.
         report: Path of the run's report; ``None`` after a dry run.
-        estimate: Number of maps and seconds that are left, after a dry run.
+        estimate: What is left to do, after a dry run.
     """
 
     plan: MapPlan
@@ -134,8 +134,8 @@ def execute(
     """Lock the runs of plans, and make and write their missing maps with an executor.
 
     A map is written when it is finished, an unfinished one has a checkpoint; after an interruption the same plan goes
-    on from there. A map that fails three times is noted in the run's ``failures.json``, and the others are made. The
-    run directories are held meanwhile: no other command can work on them.
+    on from there. A map that fails three times is noted in the run's ``failures.json``, and the others are made. No other
+    command can work on the run directories meanwhile.
 
     Args:
         plans: Plans of the runs.
@@ -201,23 +201,21 @@ def execute(
 def _warn_of_another_way(plan: MapPlan) -> None:
     """Warn if the run's maps were made by another version, on another kind of device, or in another precision than asked for.
 
-    ``run.json`` says how the first ones were made. If all are finished, only a precision that was chosen is of interest.
+    If all are finished, only a precision that was chosen is of interest.
     """
     if not plan.run.listing():
         return
     facts, missing = plan.run.facts(), plan.missing_count
     was, now = (way_of_computing(one["device"], one.get("precision", "")) for one in (facts, plan.facts))
     if was and was != now and missing:
-        line = f"{plan.run.path} was made on {was}, and further maps are made on {now}: device and precision choose."
-        warn(line)
+        warn(f"{plan.run.path} was made on {was}, and further maps are made on {now}: device and precision choose.")
     elif was and was != now and plan.precision != "auto":
         warn(
             f"the maps of {plan.run.path} were made on {was} and stay so: choose another directory for {now} (--out, or out= in Python)."
         )
     version = facts["versions"]["phosphene"]
     if version != __version__ and missing:
-        line = f"{plan.run.path} was made by phosphene {version}, and further maps are made by {__version__}."
-        warn(line)
+        warn(f"{plan.run.path} was made by phosphene {version}, and further maps are made by {__version__}.")
 
 
 def _warn_of_missing_frames(plan: MapPlan) -> None:

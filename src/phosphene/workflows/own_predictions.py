@@ -24,24 +24,21 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
         RunError: the run is damaged or cannot be written.
         NumericError: the network returns NaN or infinity.
     """
-    hashes = run.map_hashes()
-    key = (classifier.name, classifier.sha256)
-    if key[1] != run.facts()["model"]["sha256"]:
+    hashes, sha256 = run.map_hashes(), classifier.sha256
+    if sha256 != run.facts()["model"]["sha256"]:
         return 0  # trained on since the maps were made: it is another network now
-    predicted_places = {place for one in read_predictions(run) if (one.name, one.sha256) == key for place in one.maps}
+    own = [one for one in read_predictions(run) if (one.name, one.sha256) == (classifier.name, sha256)]
+    predicted_places = {place for one in own for place in one.maps}
     concepts = dict(zip(((row["index"], row["seed"]) for row in run.facts()["jobs"]), run.concepts(), strict=True))
     places = [place for place in hashes if place not in predicted_places and not concepts[place].unit]
     if places:
         folders = (run.folder(Job(*place), concepts[place].label) for place in places)
         with Engine(classifier, device=device) as engine:
             logits = logits_of_maps(engine, map(run.read, folders))
-        place_concepts = [concepts[place] for place in places]
-        classes = range(classifier.num_classes)
-        rows = top_predictions(
-            logits,
-            MatchedMaps(
-                place_concepts, dict(zip(classes, classes, strict=True)), classifier.labels, classifier.multi_label
-            ),
+        same_classes = {index: index for index in range(classifier.num_classes)}
+        matched = MatchedMaps(
+            [concepts[place] for place in places], same_classes, classifier.labels, classifier.multi_label
         )
-        write_predictions(run, classifier, dict(zip(places, rows, strict=True)), hashes, key[1])
+        rows = top_predictions(logits, matched)
+        write_predictions(run, classifier, dict(zip(places, rows, strict=True)), hashes, sha256)
     return len(places)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
@@ -57,7 +56,7 @@ class Jobs(Sequence[Job]):
 
 
 def run_name(classifier: Classifier, recipe: Recipe) -> str:
-    """Return the directory name of a run of a Classifier and a Recipe, ``<model>-<recipe>``."""
+    """Return the name of a run's directory, ``<model>-<recipe>``."""
     return directory_name(classifier.name, recipe.name.removesuffix(CHANGED))
 
 
@@ -102,26 +101,13 @@ def plan(
         RunError: the directory has a run of another model, recipe or samples, or files that are no run.
     """
     run = RunDirectory(out)
-    stored, given = _stored_directions(run, concepts)
-    named = [*(to_concepts(given, classifier) if given != [] or not stored else ()), *stored]
-    known = resolve_units(named, classifier, pool, most, settings.get("device", "auto"))
+    known = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, settings.get("device", "auto"))
     jobs = Jobs(known, seeds)
     if len(jobs) > MOST_MAPS:
         raise ConceptError(f"that is {len(jobs):,} maps; one command makes {MOST_MAPS:,} at most: give fewer seeds.")
     made = MapPlan(classifier=classifier, recipe=recipe, pool=pool, run=run, jobs=jobs, **settings)
     run.check(made.facts, classifier.labels)
     return made
-
-
-def _stored_directions(run: RunDirectory, concepts: Any) -> tuple[list[Concept], "list[Any] | None"]:
-    """Return those of ``concepts`` that are directions of a run whose files are gone, as the run holds them, and the other concepts."""
-    given = concept_list(concepts)
-    if given is None or not exists(run.path / "run.json"):
-        return [], given
-    units = [one for one in run.concepts() if one.unit and one.unit.direction]
-    gone = {one.expression: one for one in units if one.unit and not exists(one.unit.file)}
-    stored = [one for one in given if isinstance(one, str) and one in gone]
-    return [gone[one] for one in stored], [one for one in given if one not in stored]
 
 
 def plan_all(
@@ -139,53 +125,50 @@ def plan_all(
 ) -> list[MapPlan]:
     """Load models and samples, and return a MapPlan per model and recipe; if several, ``out`` holds a directory each.
 
-    With ``confused``, the concepts, which are left out then, are the contrasts, both ways, of so many pairs of classes
-    that each model confuses most on the samples; each pair is passed to ``on_note`` as a line. Further arguments are those
-    of :func:`plan`.
+    With ``confused``, the concepts are left out, and are the contrasts of so many pairs of classes that each model confuses
+    most on the samples; each pair is passed to ``on_note`` as a line. Further arguments are those of :func:`plan`.
 
     Raises:
         SpecError: two runs would share a directory.
         ConceptError: both ``concepts`` and ``confused`` are given.
         PhospheneError: a model, the samples or a concept does not exist, or a directory cannot take its run.
     """
-    plans: list[MapPlan] = []
     concepts = concept_list(concepts)
     if confused and concepts is not None:
         raise ConceptError("confused pairs are mapped in place of concepts: leave out one or the other.")
+    plans: list[MapPlan] = []
     for model in models:
         classifier = to_classifier(model, trust=trust, concepts=concepts)
-        chosen = concepts
         pool = to_pool(samples, classifier)
-        if confused:
-            with _naming_model(classifier, models):
-                pairs = confused_pairs(classifier, pool, confused, device=settings.get("device", "auto"))
-            chosen = [way.expression for pair in pairs for way in (pair.first, pair.second)]
-            for pair in pairs[:MOST_PAIRS]:
-                on_note(f"{classifier.name} confuses {pair}")
-            if len(pairs) > MOST_PAIRS:
-                on_note(
-                    f"and {count(len(pairs) - MOST_PAIRS, 'further pair')}, each less often (at most {percent(pairs[MOST_PAIRS].share)})"
-                )
-        for recipe in recipes:
-            given = None if samples is None else pool.sha256 if pool.spec == MEMORY else pool.spec
-            where = default_run(classifier, recipe, given) if out is None else Path(out)
-            if out is not None and len(models) * len(recipes) > 1:
-                where /= run_name(classifier, recipe)
-            if where in [other.run.path for other in plans]:
-                raise SpecError(
-                    f"two models or recipes are called {where.name!r} and would share {where}: map them one by one."
-                )
-            with _naming_model(classifier, models):
+        given = None if samples is None else pool.sha256 if pool.spec == MEMORY else pool.spec
+        try:
+            chosen = concepts
+            if confused:
+                chosen = _confused_contrasts(classifier, pool, confused, settings.get("device", "auto"), on_note)
+            for recipe in recipes:
+                where = default_run(classifier, recipe, given) if out is None else Path(out)
+                if out is not None and len(models) * len(recipes) > 1:
+                    where /= run_name(classifier, recipe)
+                if where in [other.run.path for other in plans]:
+                    raise SpecError(
+                        f"two models or recipes are called {where.name!r} and would share {where}: map them one by one."
+                    )
                 plans.append(plan(classifier, recipe, pool, where, chosen, seeds, **settings))
+        except ConceptError as error:
+            if len(models) < 2:
+                raise
+            raise ConceptError(f"{classifier.name}: {error}") from None
     return plans
 
 
-@contextmanager
-def _naming_model(classifier: Classifier, models: Sequence[Model]) -> Iterator[None]:
-    """For a ``with`` block: put the classifier's name before the message of a ConceptError inside, if there are several ``models``."""
-    try:
-        yield
-    except ConceptError as error:
-        if len(models) < 2:
-            raise
-        raise ConceptError(f"{classifier.name}: {error}") from None
+def _confused_contrasts(
+    classifier: Classifier, pool: SamplePool, most: int, device: str, on_note: Callable[[str], None]
+) -> list[str]:
+    """Return both contrasts of each of the ``most`` pairs of classes that a model confuses most; pass a line per pair to ``on_note``."""
+    pairs = confused_pairs(classifier, pool, most, device=device)
+    for pair in pairs[:MOST_PAIRS]:
+        on_note(f"{classifier.name} confuses {pair}")
+    if len(pairs) > MOST_PAIRS:
+        further, share = count(len(pairs) - MOST_PAIRS, "further pair"), percent(pairs[MOST_PAIRS].share)
+        on_note(f"and {further}, each less often (at most {share})")
+    return [way.expression for pair in pairs for way in (pair.first, pair.second)]

@@ -34,7 +34,6 @@ class Progress:
         of_units: Whether some of these maps are of units or outputs: the step's hits are then samples where these are
             active, and not samples that are predicted as the class.
         share: Finished share of all passes through networks, in [0, 1]; ``None`` if passes are not counted.
-        left: Estimated seconds to go; ``None`` if that is not known.
         rate: Maps per minute, over all workers, since the beginning; ``None`` if that is not known.
         workers: Workers in use.
         failed: Number of maps that could not be made.
@@ -48,7 +47,6 @@ class Progress:
     step: Step
     of_units: bool = False
     share: "float | None" = None
-    left: "float | None" = None
     rate: "float | None" = None
     workers: int = 1
     failed: int = 0
@@ -61,8 +59,7 @@ class Progress:
         Each of the first few maps that could not be made gets a line that stays, once.
         """
         for line in self.failures:
-            if line not in display.warnings:
-                display.note(line)
+            display.note(line)
         step = self.step
         maps_done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
@@ -77,16 +74,12 @@ class Progress:
             f"map {min(self.maps_done + 1, self.maps_total)} of {self.maps_total}, {labels}",
             maps_done / max(self.maps_total, 1) if self.share is None else self.share,
             facts,
-            self.left,
             last=step.number >= step.total,
         )
 
 
 def show_notes(display: ProgressDisplay, classifier: Classifier, pool: SamplePool) -> None:
-    """Print the notes on a model, such as random weights, and which samples were skipped.
-
-    Skipped are files that are not readable images, and run directories.
-    """
+    """Print the notes on a model, such as random weights, and which samples were skipped."""
     for note in classifier.notes:
         display.note(f"{classifier.name}: {note}")
     if pool.skipped:
@@ -113,9 +106,6 @@ def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePo
 class MapCounts:
     """Counts the made, cached and failed maps of all plans together, and their passes.
 
-    Args:
-        plans: Plans of the runs.
-
     Attributes:
         made: Maps that were made.
         cached: Maps that were finished before.
@@ -129,14 +119,12 @@ class MapCounts:
         self.cost = [passes_per_map(plan.recipe, plan.pool) for plan in plans]
         self.maps = sum(len(plan.jobs) for plan in plans)
         self.total = sum(plan.passes for plan in plans)
-        # Passes of finished maps, also of cached ones that no group has come to yet; of those, what was made now.
+        # Passes of finished maps, also of cached ones that no group has come to yet.
         self.finished = float(
             self.total - sum(plan.missing_count * cost for plan, cost in zip(plans, self.cost, strict=True))
         )
-        self.worked = 0.0
-        self.first: dict[Group, float] = {}  # passes that a checkpoint brought
         self.under_way: dict[Group, float] = {}  # passes of maps that are not finished
-        self.began: float | None = None
+        self.began: float | None = None  # when the first step was counted
 
     def count_damaged(self, run: int) -> None:
         """Count a map of the plan at position ``run`` as unfinished: its files are there, but damaged."""
@@ -147,7 +135,6 @@ class MapCounts:
         cost = self.cost[group.run]
         self.made += 1
         self.finished += cost
-        self.worked += cost
         self.under_way[group] = max(0.0, self.under_way.get(group, 0.0) - cost)
 
     def count_failed(self, run: int, row: dict[str, Any]) -> None:
@@ -159,32 +146,22 @@ class MapCounts:
         self.total -= self.cost[run]
 
     def count_ended(self, group: Group) -> None:
-        """Stop counting a group's unfinished maps as under way, because the group has ended.
-
-        It may have ended by an error, or because it was stopped.
-        """
+        """Stop counting a group's unfinished maps as under way, because it has failed, was stopped or is done."""
         self.under_way.pop(group, None)
-        self.first.pop(group, None)
 
     def count_step(self, group: Group, names: tuple[str, ...], step: Step, workers: int) -> Progress:
-        """Count a step of a group; return the ``Progress`` of all plans, with the time left."""
-        if self.began is None:
-            self.began = time.monotonic()
-        passes = len(group.missing) * self.cost[group.run] * step.number / step.total
-        self.under_way[group] = passes
-        self.first.setdefault(group, passes)
-        under_way = sum(self.under_way.values())
-        elapsed = time.monotonic() - self.began
-        work = self.worked + max(0.0, under_way - sum(self.first.values()))
-        seconds_left = (self.total - self.finished - under_way) * elapsed / work if work > 0 and elapsed > 0 else None
+        """Count a step of a group; return the ``Progress`` of all plans."""
+        now = time.monotonic()
+        self.began = self.began or now
+        elapsed = now - self.began
+        self.under_way[group] = len(group.missing) * self.cost[group.run] * step.number / step.total
         return Progress(
             self.cached + self.made,
             self.maps,
             names,
             step,
             any(is_unit(job.index) for job in group.jobs),
-            share=min((self.finished + under_way) / max(self.total, 1), 1.0),
-            left=seconds_left,
+            share=min((self.finished + sum(self.under_way.values())) / max(self.total, 1), 1.0),
             rate=self.made / elapsed * 60 if elapsed > RATE_DELAY_SECONDS else None,
             workers=workers,
             failed=len(self.failures),
@@ -214,10 +191,7 @@ def failure_lines(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def failures_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the first of several maps that could not be made as text, each with its error, and how many more there are.
-
-    A map is a row of ``failures.json``.
-    """
+    """Return the first of several such maps as text, each with its error, and how many more there are."""
     lines = [failure_line(row).rstrip(".") for row in rows[:MOST_NAMED_FAILURES]]
     more = [f"and {len(rows) - MOST_NAMED_FAILURES} more"] if len(rows) > MOST_NAMED_FAILURES else []
     return "; ".join([*lines, *more])

@@ -17,6 +17,7 @@ from phosphene.metrics.predictions import check_channels
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
 from phosphene.metrics.scores import score_maps
+from phosphene.progress import ProgressDisplay
 from phosphene.runs.labels import refuse_other_labels
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import read_scores, write_scores
@@ -65,8 +66,6 @@ class SourceMaps(JudgedMaps):
 class RunScore(Score):
     """How a target classifies the maps of a whole run: a row of ``scores.json``.
 
-    It has ``M_score``, in [1 / concepts, 1], and top-1 rates.
-
     Attributes:
         run: The run directory.
         recipe: Name of the recipe that made the maps.
@@ -95,39 +94,20 @@ def score_sources(
     samples: Samples = None,
     device: str = "auto",
     trust: bool = False,
+    display: "ProgressDisplay | None" = None,
     on_progress: "Callable[[int, int, str], None] | None" = None,
-    on_warning: "Callable[[str], None] | None" = None,
-    on_note: Callable[[str], None] = lambda _: None,
 ) -> Scores[Any]:
     """Score the maps of every source on every target, and write ``scores.json`` and ``readings.json`` of each whole run.
 
-    Everything is checked first: that all maps can be read, and that all targets have their concepts.
-
-    Args:
-        sources: Runs or lists of maps, as :func:`judged_maps` takes them.
-        targets: Classifiers or their specs; without any, the models that made the maps. A model that is given twice
-            counts once.
-        samples: Of maps of a regression's outputs, the samples over which the targets' percentiles are; by default
-            those that the maps were made from.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        trust: Allow code that came with a target to run.
-        on_progress: Called before every score with the number of scores so far, that of all, and what is scored: the
-            target's name and, of several sources, whose maps it classifies, ``shapes-plain on maps by shapes (vivid)``.
-        on_warning: Called with a line for every run that is not finished, for every target that is doubtful, because its
-            declared input range does not fit, and for maps whose concepts share classes, for which M_score means nothing.
-        on_note: Called with every note on a target, such as that its weights are random.
+    Everything is checked first: that all maps can be read, and that all targets have their concepts. The arguments are those
+    of :func:`phosphene.score`, which writes the reports, too. The ``display`` shows progress, notes on targets, and what is
+    doubtful.
 
     Returns:
         The scores, source by source: a RunScore of a whole run, a Score of other maps.
-
-    Raises:
-        RunError: a run has no finished maps, or damaged ones, or its own model has changed.
-        ConceptError: there are no maps, or of units alone, or a target lacks one of the concepts.
-        SamplesError: maps are of outputs of a regression, and their samples are gone or have changed; or ``samples`` are
-            given, and no maps are.
-        SpecError: a target is not found, or takes images of another number of channels.
     """
     pick_device(device)  # before any work
+    display = display or ProgressDisplay("score", shown=False)
     opened = [_open_source(one, samples) for one in judged_maps(sources)]
     labels = {label: None for source in opened for label in classes_of(source.concepts).values()}
     classifiers = to_classifiers(targets, trust=trust, classes=list(labels))
@@ -136,18 +116,23 @@ def score_sources(
     for source in opened:
         for target in distinct_targets:
             _check_pair(source, target)
-    _refuse_unused_samples(samples, (concept for source in opened for concept in source.concepts))
+    if samples is not None and not any(source.samples for source in opened):
+        raise SamplesError(
+            "samples are for maps of outputs of a regression network, whose percentiles are over them, and these maps are "
+            "of classes: leave them out."
+        )
     for note in _notes(opened, distinct_targets):
-        on_note(note)
-    if on_warning is not None:
-        for doubt in filter(None, _doubts(opened, distinct_targets, device)):
-            on_warning(doubt)
+        display.note(note)
+    for doubt in _doubts(opened, distinct_targets, device):
+        display.warn(doubt)
     scores: dict[tuple[int, int], Score] = {}
+    total = len(opened) * len(distinct_targets)
     for column, target in enumerate(distinct_targets):
         for line, source in enumerate(opened):
+            name = f"{target.name} on maps by {source.name}" if len(opened) > 1 else target.name
+            display.update(f"score {len(scores) + 1} of {total}: {name}", len(scores) / total)
             if on_progress is not None:
-                maps = f" on maps by {source.name}" if len(opened) > 1 else ""
-                on_progress(len(scores), len(opened) * len(distinct_targets), target.name + maps)
+                on_progress(len(scores), total, name)
             scores[line, column] = _score_pair(source, target, hashes[target], device)
     return Scores(scores[key] for key in sorted(scores))
 
@@ -159,21 +144,6 @@ def _doubts(sources: Sequence[SourceMaps], targets: Sequence[Classifier], device
         yield from (range_doubt(target, device=device) for target in targets)
     yield from (overlap_note(source.concepts) for source in sources)
     yield from (units_note(len(source.rows) - len(source.scored_rows)) for source in sources)
-
-
-def _refuse_unused_samples(samples: Samples, concepts: Iterable[Concept]) -> None:
-    """Raise SamplesError if samples were given for a score that uses none.
-
-    A score uses them for maps of outputs of a regression network.
-
-    Raises:
-        SamplesError: they would not be used.
-    """
-    if samples is not None and not any(concept.unit for concept in concepts):
-        raise SamplesError(
-            "samples are for maps of outputs of a regression network, whose percentiles are over them, and these maps are "
-            "of classes: leave them out."
-        )
 
 
 def _notes(sources: Iterable[SourceMaps], targets: Iterable[Classifier]) -> Iterator[str]:
@@ -272,10 +242,7 @@ def _check_pair(source: SourceMaps, target: Classifier) -> None:
 
 
 def _score_pair(source: SourceMaps, target: Classifier, target_sha256: str, device: str) -> Score:
-    """Score maps on a target; of a whole run, write the score, and of maps of classes the target's predictions, too.
-
-    ``target_sha256`` is the target's hash.
-    """
+    """Score maps on a target; of a whole run, write the score, and of maps of classes the target's predictions, too."""
     maps = (one for one in source.read() if not one.concept.is_inner_unit)
     options: dict[str, Any] = {"samples": source.samples, "source": source.model, "device": device}
     score, predictions = score_maps(maps, source.concepts, target, **options)
