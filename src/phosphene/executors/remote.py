@@ -34,16 +34,16 @@ class RemoteRun:
         folder: Where relative paths of the specs begin.
     """
 
-    run: Path  # absolute
-    token: str  # of the driver's lock on the run directory; empty if not even the driver sees it
+    run: Path
+    token: str
     model: str
     model_sha256: str
-    trust: bool  # whether code that comes with the model may run, as it did in the driver
+    trust: bool
     samples: str
     samples_sha256: str
-    settings: dict[str, Any] = field(hash=False)  # of the plan, sent as they are
+    settings: dict[str, Any] = field(hash=False)
     threads: int
-    folder: str  # where relative paths of the specs begin
+    folder: str
 
     @classmethod
     def of(cls, plan: MapPlan, threads: int) -> "RemoteRun":
