@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 
+import numpy as np
 import pytest
 
 from tests.files import map_times
@@ -52,6 +53,24 @@ def test_the_page_shows_percentiles_and_a_command_that_makes_them_again(call, ma
     answer = call(*words[: words.index("--out")], "--out", mapped, "--json")
     assert len(json.loads(answer.out)["maps"]) == 6
     assert map_times(mapped) == before
+
+
+def test_a_direction_whose_file_is_gone_stays_in_its_run(call, tmp_path):
+    file = tmp_path / "arrow.npy"
+    np.save(file, np.arange(64, dtype="f4"))
+    concept = f"direction:{file}@blocks.1"
+    words = ("map", "demo:shapes", "-c", concept, "-c", "star", *FEW, "--out", tmp_path / "run")
+    assert call(*words).code == 0
+    file.unlink()
+    before = map_times(tmp_path / "run")
+    answer = call(*words)
+    assert answer.code == 0, answer.err
+    assert "all cached" in answer.out
+    assert call(*words, "--seeds", "2", "-c", "ring").code == 0
+    after = map_times(tmp_path / "run")
+    assert len(after) == 6
+    assert before.items() <= after.items()
+    assert f"direction file {file} does not exist" in call(*words[:-1], tmp_path / "other").complaint
 
 
 def test_other_networks_do_not_score_them(call, mapped, folder):

@@ -101,13 +101,24 @@ def plan(
         RunError: the directory has a run of another model, recipe or samples, or files that are no run.
     """
     run = RunDirectory(out)
-    known = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, settings.get("device", "auto"))
+    named = to_concepts(_with_stored_directions(run, concepts), classifier)
+    known = resolve_units(named, classifier, pool, most, settings.get("device", "auto"))
     jobs = Jobs(known, seeds)
     if len(jobs) > MOST_MAPS:
         raise ConceptError(f"that is {len(jobs):,} maps; one command makes {MOST_MAPS:,} at most: give fewer seeds.")
     made = MapPlan(classifier=classifier, recipe=recipe, pool=pool, run=run, jobs=jobs, **settings)
     run.check(made.facts, classifier.labels)
     return made
+
+
+def _with_stored_directions(run: RunDirectory, concepts: Any) -> "list[Any] | None":
+    """Return the concepts; a direction whose file is gone is the one that the run holds, if it has maps of it."""
+    given = concept_list(concepts)
+    if given is None or not exists(run.path / "run.json"):
+        return given
+    directions = {one.expression: one for one in run.concepts() if one.unit and one.unit.direction}
+    gone = {name: one for name, one in directions.items() if one.unit and not exists(one.unit.file)}
+    return [gone.get(one, one) if isinstance(one, str) else one for one in given]
 
 
 def plan_all(
