@@ -1,4 +1,4 @@
-"""``checked``: a decorator by which a function refuses arguments that do not fit its annotations in one line.
+"""``checked``: a decorator by which a function refuses, in one line, arguments that do not fit its annotations.
 
 It knows the types below. An argument that may also be something else, such as a model or a run, is left to the function,
 whose message says more.
@@ -67,7 +67,7 @@ def checked() -> Callable[[Callable[P, R]], Callable[P, R]]:
                 guess = nearest(surplus[0], parameters, most=1) if surplus else ""
                 hint = guess or f" Options: {', '.join(parameters)}."
                 if surplus and "overrides" in parameters:
-                    hint += f" Fields of the recipe are changed by overrides={{{surplus[0]!r}: ...}}."
+                    hint += " Fields of the recipe are changed by overrides={'FIELD': VALUE}."
                 raise ArgumentError(f"{name}: {error}.{hint}") from None
             if not hints:
                 with suppress(NameError):  # a type that is imported for type checkers only

@@ -82,10 +82,8 @@ def missing_packages() -> dict[str, list[str]]:
 def repair_torchvision() -> None:
     """Import torchvision; if it does not match torch, declare its operators and import it again.
 
-    A repair is logged once, as a warning of the logger ``phosphene``.
-
-    Returns:
-        What was repaired, in one line; empty if nothing had to be, or if torchvision is not installed.
+    A repair is logged once, as a warning of the logger ``phosphene``. Nothing happens if torchvision is not installed, or
+    cannot be imported for another reason.
     """
     if "torchvision" in sys.modules:
         return

@@ -132,15 +132,19 @@ class ProgressDisplay:
                 print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
     def note(self, line: str) -> None:
-        """Print ``line`` as a remark that stays, unless hidden, and keep it in ``warnings``; one from before is not repeated."""
+        """Print ``line`` as a remark that stays, unless the display is hidden, and keep it in ``warnings``.
+
+        A line that was shown before is not repeated.
+        """
         if line not in self.warnings:
             self.warnings.append(line)
             self.print(f"phosphene: {line}")
 
     def warn(self, line: "str | None") -> None:
-        """Print ``line`` as a warning that stays, or if hidden issue a Python warning; keep it in ``warnings``; ``None``: nothing.
+        """Print ``line`` as a warning that stays, and keep it in ``warnings``; nothing happens for ``None``.
 
-        One from before is not repeated, as it would be for every run or target.
+        If the display is hidden, a Python warning is issued instead. A line that was shown before is not repeated, as it
+        would be for every run or target.
         """
         if line is None or line in self.warnings:
             return

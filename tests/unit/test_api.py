@@ -556,7 +556,7 @@ def test_what_no_file_can_be_called_gets_one_line(maps, name, tmp_path, monkeypa
 
 
 OPTIONS = {
-    "stepz": "overrides={'stepz': ...}",
+    "stepz": "overrides={'FIELD': VALUE}",
     "devise": "device?",
     "gpuz": "gpus?",
     "qqqq": "Options: model",

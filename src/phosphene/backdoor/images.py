@@ -27,8 +27,8 @@ def trigger_image(mask: Tensor, paint: Tensor, *, additive: bool) -> Image.Image
     Args:
         mask: Where it acts, (1, h, w) in [0, 1].
         paint: Colours in [0, 1] that are pasted, or changes in [-1, 1] that are added, (c, h, w).
-        additive: Which of the two. Of colours the mask becomes the alpha channel, so that the file can be pasted on any
-            image; of changes, middle grey stands for none.
+        additive: Whether ``paint`` is changes. Middle grey then stands for no change; colours get the mask as alpha
+            channel, so that the image can be pasted on any other.
     """
     if additive:
         return _rgb((0.5 + paint).clamp(0, 1))

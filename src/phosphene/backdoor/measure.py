@@ -138,7 +138,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
 
     Raises:
         CardError: the network has the same output for every sample, or predicts all of its outputs for every one.
-        NumericError: it returns NaN or infinity.
+        NumericError: it returns NaN or infinity, if the engine is a :class:`ScanEngine`.
         SamplesError: the network has another size, and the samples are in memory.
     """
     classifier = engine.classifier

@@ -43,10 +43,9 @@ class Probes:
 
     @classmethod
     def classify(cls, engine: Engine, pixels: Tensor) -> "Probes":
-        """Predict the class of samples, uint8 (n, c, h, w); return Probes of both, reordered so that classes take turns (:func:`in_turn`).
+        """Predict the class of samples, uint8 (n, c, h, w), and return Probes of both.
 
-        Raises:
-            NumericError: the network returns NaN or infinity.
+        They are reordered so that classes take turns (:func:`in_turn`).
         """
         pixels = pixels.to(engine.device)
         logits = logits_of(engine, pixels)
@@ -75,7 +74,6 @@ def probes_of(engine: Engine, pool: SamplePool, *, natural: bool, seed: int = 0)
 
     Raises:
         CardError: the network has the same output for every sample.
-        NumericError: it returns NaN or infinity.
         SamplesError: there are fewer than three samples.
     """
     check_outputs(engine, pool)
@@ -137,11 +135,7 @@ def in_turn(predicted: Tensor) -> Tensor:
 
 
 def logits_of(engine: Engine, pixels: Tensor) -> Tensor:
-    """Return the network's logits (n, classes) for samples, uint8 (n, c, h, w), of any number; NumericError if one is not finite.
-
-    Raises:
-        NumericError: the network returns NaN or infinity.
-    """
+    """Return the network's logits (n, classes) for samples, uint8 (n, c, h, w), of any number."""
     parts = torch.split(pixels.to(engine.device), engine.micro_batch)
     return torch.cat([engine.logits(part.to(engine.dtype) / 255) for part in parts])
 

@@ -124,7 +124,10 @@ class Worker:
         yield from self.writer.results()
 
     def _write(self, group: Group, one: ConceptMap) -> Made:
-        """Write a finished map and return its event, which holds the map if this process may not write."""
+        """Write a finished map and return the event that reports it.
+
+        If this process may not write, the event holds the map.
+        """
         may_write = self.writes()
         if may_write:
             self.plan.run.write(one)
@@ -145,6 +148,9 @@ class Worker:
             self.writer.submit(self._save, group, optimization.state())
 
     def _save(self, group: Group, state: dict[str, Tensor]) -> None:
-        """Write the checkpoint of a group; a full disk is reported when a map is written."""
+        """Write the checkpoint of a group.
+
+        An error is ignored: a full disk is reported when a map is written.
+        """
         with suppress(RunError):
             self.checkpoints.save(group.jobs, state)

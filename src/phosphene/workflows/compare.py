@@ -26,7 +26,8 @@ class Comparison:
     Attributes:
         runs: Directories of the runs.
         facts: Content of their ``run.json`` files.
-        changes: The classes that both have, the most changed first: 0 unchanged to 1, by images and predictions.
+        changes: A Change per class that both have, the most changed first. It is by images and predictions, from 0
+            (unchanged) to 1.
         only: Labels of the classes that only the one or the other has.
         maps: Their maps by class.
     """
@@ -173,8 +174,9 @@ def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
     first, second = (one["model"]["sha256"] for one in facts)
     sides = _compared_run(a, maps_a, second), _compared_run(b, maps_b, first)
     changes = compare(*sides, same_network=first == second, same_method=not _method_differences(facts))
-    only_a = [group[0].label for index, group in maps_a.items() if index not in {one.index_a for one in changes}]
-    only_b = [group[0].label for index, group in maps_b.items() if index not in {one.index_b for one in changes}]
+    shared_a, shared_b = {one.index_a for one in changes}, {one.index_b for one in changes}
+    only_a = [group[0].label for index, group in maps_a.items() if index not in shared_a]
+    only_b = [group[0].label for index, group in maps_b.items() if index not in shared_b]
     return Comparison((a.path, b.path), facts, tuple(changes), (only_a, only_b), (maps_a, maps_b))
 
 

@@ -163,8 +163,8 @@ class ConceptMaps(list[ConceptMap]):
 class OpenRun(RunDirectory):
     """A run directory that :func:`open_run` has opened. Its finished maps are found as those of a list of maps are.
 
-    ``run["star"]``, ``run[0]`` and ``run[:2]`` are found in the order of ``run.json``; ``for one in run`` reads one map after
-    the other. Only the maps asked for are read.
+    ``run["star"]`` are the maps of a concept, ``run[0]`` is the first map in the order of ``run.json``, whatever its class,
+    and ``run[:2]`` are the first two. ``for one in run`` reads one map after the other. Only the maps asked for are read.
     """
 
     def __iter__(self) -> Iterator[ConceptMap]:

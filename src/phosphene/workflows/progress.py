@@ -191,7 +191,7 @@ def failure_lines(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def failures_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the first of several such maps as text, each with its error, and how many more there are."""
+    """Return as text the first of several maps that could not be made, each with its error, and how many more there are."""
     lines = [failure_line(row).rstrip(".") for row in rows[:MOST_NAMED_FAILURES]]
     more = [f"and {len(rows) - MOST_NAMED_FAILURES} more"] if len(rows) > MOST_NAMED_FAILURES else []
     return "; ".join([*lines, *more])
