@@ -14,6 +14,7 @@ from phosphene.concept_map import ConceptMap, Job
 from phosphene.concepts import is_unit, name_with_index
 from phosphene.engine import Engine
 from phosphene.engine.device import pick_device, pick_precision
+from phosphene.labels import first_synonym
 from phosphene.mapper import Step, group_size, passes_per_map
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory, run_facts
@@ -149,6 +150,11 @@ class MapSummary:
         """Return the MapSummary of a finished map."""
         facts = ("index", "label", "seed", "p_class", "targeting_rate", "passes", "seconds")
         return cls(**{fact: getattr(one, fact) for fact in facts}, made=made, run=run)
+
+    @property
+    def short(self) -> str:
+        """The first synonym of the label."""
+        return first_synonym(self.label)
 
     @property
     def is_unit(self) -> bool:
