@@ -10,7 +10,7 @@
 
 The recipe is `vivid`, the samples are photographs. Maps go to run directories below runs/, so that a stopped benchmark
 continues where it was. Prints the tables; those of all sources are also written to benchmarks/results/families-CASE.json,
-their maps to docs/figures/, and the tables to docs/results.md (that of `centred` to docs/tried.md).
+their maps to docs/figures/, and the tables to docs/results.md (those of a changed recipe to docs/tried.md).
 """
 
 import argparse
@@ -96,10 +96,10 @@ def main() -> None:
         print(f"{case}:\n\n{text}\n", flush=True)
         if len(sources) == len(CASES[case][0]):
             write_result(f"families-{case}", {"recipe": resolve("vivid", CASES[case][2]).to_dict(), "scores": rows})
-            page = "tried.md" if case == "centred" else "results.md"
+            page = "tried.md" if CASES[case][2] else "results.md"
             write_section(DOCS / page, f"families-{case}", text)
             if case in ("ten", "plain"):
-                write_section(DOCS / "results.md", "families-difference", difference())
+                write_section(DOCS / "tried.md", "families-difference", difference())
     print(hardware())
 
 

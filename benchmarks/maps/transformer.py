@@ -5,8 +5,8 @@ Each of three networks of the drawn world makes maps of all twelve classes (2 se
 - transformer: with the recipe `vivid` (6 minutes)
 - transformer-plain: the same without natural statistics of the features (5 minutes)
 
-Prints the tables, and writes benchmarks/results/CASE.json, the section CASE of docs/results.md, and the transformer's
-maps as a figure.
+Prints the tables, and writes benchmarks/results/CASE.json, the section CASE of docs/results.md (of the second case, of
+docs/tried.md), and the transformer's maps as a figure.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def measure(case: str) -> None:
     print(text, hardware(), sep="\n")
     write_maps_sheet(case, list(runs[0].maps()))
     write_result(case, {"seeds": SEEDS, "recipe": recipe.to_dict(), "scores": [one.to_dict() for one in scores]})
-    write_section(DOCS / "results.md", case, text)
+    write_section(DOCS / ("tried.md" if CASES[case] else "results.md"), case, text)
 
 
 def main() -> None:
