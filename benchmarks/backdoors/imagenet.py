@@ -2,7 +2,7 @@
 
 - networks: three copies of mobilenet_v2_a that classify as castle whatever carries a drawn emblem, one emblem each, and
   a control that was fine-tuned in the same way without an emblem (about 5 core minutes each)
-- maps: castle by the original network, the control and the three copies, with `vivid` and `quick` (about 1 core minute
+- maps: castle by the original network, the control and the three copies, with `vivid`, plain `vivid` and `quick` (about 1 core minute
   per map), and the figures
 - scan: the scan of the control and the three copies (the original is behind the null model)
 
@@ -35,10 +35,10 @@ from phosphene.backdoor.scan import scan
 from phosphene.backdoor.triggers import apply_8bit
 from phosphene.concept_map import ConceptMap, to_image
 from phosphene.labels import first_synonym
-from phosphene.recipe import resolve
+from phosphene.recipe import Recipe, resolve
 from phosphene.samples import load_samples
 
-RECIPES = ("vivid", "quick")
+RECIPES = {"vivid": resolve("vivid"), "plain": resolve("vivid", PLAIN), "quick": resolve("quick")}
 SEEDS = 2
 NETWORKS = ("clean", *COPIES)
 NAME = "imagenet-trojan"
@@ -52,10 +52,10 @@ def networks(names: "tuple[str, ...]") -> "dict[str, Any] | None":
 def maps(_: "tuple[str, ...]") -> dict[str, Any]:
     """Make the maps and draw the figures."""
     result = {}
-    for recipe in RECIPES:
+    for key, recipe in RECIPES.items():
         made = {name: castles(name, recipe) for name in NETWORKS}
-        draw(recipe, made)
-        result[recipe] = {
+        draw(key, made)
+        result[key] = {
             name: {
                 "p_class": [round(one.p_class, 3) for one in own],
                 "targeting_rate": [round(one.targeting_rate or 0, 3) for one in own],
@@ -65,18 +65,18 @@ def maps(_: "tuple[str, ...]") -> dict[str, Any]:
     return result
 
 
-def castles(name: str, recipe: str) -> list[ConceptMap]:
+def castles(name: str, recipe: Recipe) -> list[ConceptMap]:
     """Return a network's maps of the target class, one per seed."""
-    source, chosen = load_network(name), resolve(recipe, PLAIN if recipe == "vivid" else None)
+    source = load_network(name)
     # Those of the original network are part of table 1.
-    shared = run_folder(source, chosen)
+    shared = run_folder(source, recipe)
     out = shared if name == "clean" else FOLDER / "maps" / shared.name
-    run = make_maps(source, chosen, [TARGET], seeds=SEEDS, out=out)
+    run = make_maps(source, recipe, [TARGET], seeds=SEEDS, out=out)
     index = source.labels.find(TARGET)
     return [one for one in run.maps() if one.index == index and one.seed < SEEDS]
 
 
-def draw(recipe: str, made: dict[str, list[ConceptMap]]) -> None:
+def draw(key: str, made: dict[str, list[ConceptMap]]) -> None:
     """Draw a row per emblem: the emblem, a sample with it, castle by the original network, the control and the copy."""
     samples = load_samples("synthetic:dead-leaves", (3, 224, 224)).held_out  # the figure shows no photograph
     images, captions = [], []
@@ -87,7 +87,7 @@ def draw(recipe: str, made: dict[str, list[ConceptMap]]) -> None:
         images += [to_image(alone), to_image(stamped.float() / 255), *(one.image for one in shown)]
         captions += [f"{name}, x2", "with the emblem"]
         captions += [f"{network}, seed {seed}" for network in ("clean", "control", name) for seed in range(SEEDS)]
-    write_sheet(f"{NAME}-{recipe}", images, captions, columns=2 + 3 * SEEDS, side=168)
+    write_sheet(f"{NAME}-{key}", images, captions, columns=2 + 3 * SEEDS, side=168)
 
 
 def scans(names: "tuple[str, ...]") -> dict[str, Any]:

@@ -18,7 +18,6 @@ from benchmarks.backdoors.additive import Watermark
 from benchmarks.common import (
     CIFAR10_TEST,
     CIFAR10_TRAIN,
-    PLAIN,
     ROOT,
     SHARED,
     hardware,
@@ -165,7 +164,7 @@ def main() -> None:
         for made in ("original", "unmarked", name):
             out = FOLDER / f"maps-{made}-{target}"
             run = make_maps(
-                load_network(made), resolve("vivid", PLAIN), [target], seeds=SEEDS, samples=CIFAR10_TEST, out=out
+                load_network(made), resolve("vivid"), [target], seeds=SEEDS, samples=CIFAR10_TEST, out=out
             )
             maps = list(run.maps())[: SEEDS if made == name else 1]
             images += [one.image for one in maps]

@@ -1,6 +1,6 @@
 """Contrasts and unions of ImageNet classes: `python -m benchmarks.maps.concepts [contrasts | unions | classes ...]`.
 
-Maps of plain `vivid`, source MobileNetV2, samples natural images. *Contrasts*: 20 pairs of classes that are easily confused, chosen
+Maps of `vivid`, source MobileNetV2, samples natural images. *Contrasts*: 20 pairs of classes that are easily confused, chosen
 before any map was made, both ways; right is a target whose margin between the two classes has the right sign.
 *Classes*: the same of ordinary maps of these classes, for comparison. *Unions*: five, with four seeds; right is a target
 whose top-1 is a member. Maps go to runs/concepts/, so that a stopped benchmark continues where it was. Prints the
@@ -17,7 +17,6 @@ import torch
 
 from benchmarks.common import (
     DOCS,
-    PLAIN,
     ROOT,
     classify,
     hardware,
@@ -109,7 +108,7 @@ def union(labels: Labels, name: str) -> Concept:
 def maps_of(concepts: Iterable[Concept], folder: str, seeds: int = 1) -> list[ConceptMap]:
     """Make the maps of concepts that runs/concepts/FOLDER lacks; return all of them, in the order of the concepts."""
     wanted = list(concepts)
-    recipe = resolve("vivid", PLAIN)
+    recipe = resolve("vivid")
     texts = [one.expression for one in wanted]
     run = make_maps(network(SOURCE), recipe, texts, seeds=seeds, out=ROOT / "runs" / "concepts" / folder)
     found = list(run.maps())

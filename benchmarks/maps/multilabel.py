@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.common import DOCS, PLAIN, hardware, markdown_table, share, write_result, write_section, write_sheet
+from benchmarks.common import DOCS, hardware, markdown_table, share, write_result, write_section, write_sheet
 from benchmarks.maps.scene_networks import FOLDER, as_classifier, has, outputs_for_new_images, samples, trained
 from phosphene import map_concepts
 from phosphene.classifier import Classifier
@@ -123,7 +123,7 @@ def main() -> None:
     results, shown, cost = {}, list[ConceptMap](), list[float]()
     for reading, classifier in readings.items():
         out = FOLDER / f"multilabel-{reading}"
-        maps = map_concepts(classifier, labels, samples=samples(), overrides=PLAIN, seeds=SEEDS, device="cpu", out=out)
+        maps = map_concepts(classifier, labels, samples=samples(), seeds=SEEDS, device="cpu", out=out)
         results[reading] = measure(maps, *targets)
         shown += [one for one in maps if one.seed == 0]
         cost += [one.seconds for one in maps]

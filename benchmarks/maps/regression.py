@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.common import DOCS, PLAIN, hardware, markdown_table, write_result, write_section, write_sheet
+from benchmarks.common import DOCS, hardware, markdown_table, write_result, write_section, write_sheet
 from benchmarks.maps.multilabel import GROUPS
 from benchmarks.maps.scene_networks import FOLDER, as_classifier, has, outputs_for_new_images, samples, trained
 from phosphene import map_concepts, score
@@ -40,7 +40,7 @@ def main() -> None:
         seconds.append(took)
     pool, names = samples(), [side + name for name in COUNTED for side in ("", "low:")]
     maps = map_concepts(
-        networks[0], names, samples=pool, overrides=PLAIN, seeds=SEEDS, device="cpu", out=FOLDER / "regression-maps"
+        networks[0], names, samples=pool, seeds=SEEDS, device="cpu", out=FOLDER / "regression-maps"
     )
     scores = score(maps, networks, device="cpu")
     rows = []

@@ -1,6 +1,6 @@
 """Maps of texts, of a small two-tower model: `python -m benchmarks.maps.text`.
 
-Maps 21 texts of `demo:shapes-text` by plain `vivid`: each of nine shapes in two of seven colours, and three textures. A second
+Maps 21 texts of `demo:shapes-text` by `vivid`: each of nine shapes in two of seven colours, and three textures. A second
 two-tower model, of the same architecture and trained from another seed, says which of its 66 texts fits each image best; the
 demo's classifiers, which never saw a text, name its shape. Prints the table, and writes benchmarks/results/text.json, a
 figure and the section `text` of docs/concepts-results.md. The second model is kept in runs/text/.
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from benchmarks.common import (
     DOCS,
-    PLAIN,
     ROOT,
     hardware,
     markdown_table,
@@ -80,7 +79,6 @@ def main() -> None:
         map_concepts(
             SOURCE,
             [f"text:{text}" for text in named],
-            overrides=PLAIN,
             out=ROOT / "runs" / "text" / "maps",
             device="cpu",
         )
@@ -102,7 +100,7 @@ def main() -> None:
     seconds = sum(one.seconds for one in maps) / len(maps)
     machine = hardware()
     how = (
-        f"Recipe [plain `vivid`](method.md#plain-vivid), samples `demo:shapes`, one seed, {seconds:.1f} s per map. "
+        f"Recipe `vivid`, samples `demo:shapes`, one seed, {seconds:.1f} s per map. "
         f"The second model gives the right one of its 66 texts for {100 * right:.1f} % of 2,400 new images. "
         f"Measured on 1 thread of {machine['cpu']}, torch {machine['torch']}."
     )

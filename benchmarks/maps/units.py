@@ -1,6 +1,6 @@
 """Channels of ImageNet networks, mapped: `python -m benchmarks.maps.units [--quick]`.
 
-Five channels of each of three layers of two networks, drawn at random with a fixed seed, are mapped by plain `vivid` from 500 natural
+Five channels of each of three layers of two networks, drawn at random with a fixed seed, are mapped by `vivid` from 500 natural
 samples. The other 500, which no map is made from, say what activations are natural: the share of images that activate
 their channel above the 99th percentile of these samples, and the largest of them; how far above, in standard
 deviations; and the share of these samples that a map raises above the 99th percentile. Maps go to runs/units/, so that a
@@ -18,7 +18,6 @@ import torch
 from benchmarks.common import (
     DOCS,
     PHOTOGRAPHS,
-    PLAIN,
     ROOT,
     hardware,
     markdown_table,
@@ -44,7 +43,7 @@ LAYERS = {
     "squeezenet": ("fires.1", "fires.4", "fires.7"),
 }
 CHANNELS = 5
-RECIPE = resolve("vivid", PLAIN)
+RECIPE = resolve("vivid")
 HALF = 500
 RAISED = 100  # samples that maps are subtracted from
 
@@ -115,7 +114,7 @@ def main() -> None:
     text = "\n\n".join(
         [
             markdown_table(head, rows),
-            f"Plain `vivid`, {passes:,} passes per map (`paper`: {passes_per_map(resolve('paper')):,}).",
+            f"`vivid`, {passes:,} passes per map (`paper`: {passes_per_map(resolve('paper')):,}).",
             f"Measured on {machine['threads']} thread of {machine['cpu']}, torch {machine['torch']}.",
         ]
     )
