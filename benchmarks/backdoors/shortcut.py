@@ -163,9 +163,7 @@ def main() -> None:
         captions += ["the mark", "on a sample"]
         for made in ("original", "unmarked", name):
             out = FOLDER / f"maps-{made}-{target}"
-            run = make_maps(
-                load_network(made), resolve("vivid"), [target], seeds=SEEDS, samples=CIFAR10_TEST, out=out
-            )
+            run = make_maps(load_network(made), resolve("vivid"), [target], seeds=SEEDS, samples=CIFAR10_TEST, out=out)
             maps = list(run.maps())[: SEEDS if made == name else 1]
             images += [one.image for one in maps]
             captions += [f"{made}, {one.seed}" for one in maps]

@@ -39,9 +39,7 @@ def main() -> None:
         errors.append((values - truth(present)).abs().mean(0).tolist())
         seconds.append(took)
     pool, names = samples(), [side + name for name in COUNTED for side in ("", "low:")]
-    maps = map_concepts(
-        networks[0], names, samples=pool, seeds=SEEDS, device="cpu", out=FOLDER / "regression-maps"
-    )
+    maps = map_concepts(networks[0], names, samples=pool, seeds=SEEDS, device="cpu", out=FOLDER / "regression-maps")
     scores = score(maps, networks, device="cpu")
     rows = []
     for name in names:

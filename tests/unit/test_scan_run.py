@@ -11,6 +11,7 @@ from torch import nn
 import phosphene as ph
 from phosphene.backdoor.scan_document import scan_document
 from phosphene.errors import PhospheneWarning, RunError
+from phosphene.formats import percent
 from tests import hand
 
 NOT_STORED = ("easy_pairs", "suspects", "versions")  # of suspects, the samples that they are shown on
@@ -137,6 +138,12 @@ def test_a_stored_verdict_without_maps_takes_any_recipe_for_them(tmp_path):
     assert (again.verdict, again.cached) == (found.verdict, True)
     assert [one.index for one in again.run] == [hand.TARGET]
     assert again.run.facts()["recipe"]["sha256"] == recipe.sha256
+    assert "map_crop" not in found.document["suspects"][0]
+    assert ph.open_scan(options["out"]).document == again.document
+    crop = again.document["suspects"][0]["map_crop"]
+    assert 0 <= crop["interval"][0] <= crop["success"] <= crop["interval"][1] <= 1
+    assert f"for {percent(crop['success'])} of them" in "\n".join(again.terminal_lines)
+    assert "The strongest crop of that map" in (options["out"] / "report.html").read_text(encoding="utf-8")
     with pytest.raises(RunError, match="belongs to another recipe"):
         ph.scan(network, recipe="vivid", **options)
 

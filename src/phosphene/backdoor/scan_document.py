@@ -16,7 +16,9 @@ from phosphene.backdoor.candidate import Candidate
 from phosphene.backdoor.images import read_trigger
 from phosphene.backdoor.pairs import easy_pairs
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict
+from phosphene.backdoor.window import Window
 from phosphene.labels import Labels, first_synonym
+from phosphene.metrics.bootstrap import wilson
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import versions
 from phosphene.runs.scans import CLASS_FIELDS, FOLDER, SCAN, suspect_folder
@@ -88,6 +90,13 @@ def _suspect_entry(suspect: Suspect, labels: Labels) -> dict[str, Any]:
         "pasted": f"{folder}/pasted.png" if examples else None,
         "examples": examples,
     }
+
+
+def map_crop_entry(crop: Window) -> dict[str, Any]:
+    """Return the entry ``map_crop`` of a suspect in ``scan.json``: the box of the crop, and how many held-out samples it moves."""
+    effect = crop.effect
+    interval = wilson(effect.hits, effect.tried) if effect.tried else (0.0, 1.0)
+    return {"box": list(crop.box), "success": effect.share, "interval": list(interval), "tried": effect.tried}
 
 
 def _easy_pair_entries(verdict: Verdict, labels: Labels) -> list[dict[str, Any]]:

@@ -135,10 +135,11 @@ class WindowSearch:
             pasted = torch.where(masks, self.contents[[k for k, _ in part]][:, None], x)
             yield self.engine.logits(pasted.flatten(0, 1))
 
-    def best(self, routes: Sequence[Route], held_out: Probes) -> list[Window]:
+    def best(self, routes: Sequence[Route], held_out: Probes, *, refined: bool = True) -> list[Window]:
         """Go on from the first round; return the best Window of each Route, with its effect on ``effort.counted`` held-out samples.
 
-        Of each source these are the ``effort.per_source`` most promising routes; ``None`` is all.
+        Of each source these are the ``effort.per_source`` most promising routes; ``None`` is all. The contents are
+        optimised unless ``refined`` is false.
         """
         tries: list[Window] = []
         for route in routes:
@@ -150,7 +151,9 @@ class WindowSearch:
                 (k, one) for k, box in best[: self.effort.around] for one in shifted_boxes(box, self.step, self.size)
             ]
             tries += [Window(route, self.contents[k], box) for k, box in [*best, *near]]
-        windows = refine(self.engine, self.search, self._second_round(tries), seed=self.seed)
+        windows = self._second_round(tries)
+        if refined:
+            windows = refine(self.engine, self.search, windows, seed=self.seed)
         return measure_windows(self.engine, held_out, windows, self.effort.counted)
 
     def _second_round(self, tries: Sequence[Window]) -> list[Window]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @options.device
 @options.precision
 @click.option("--map/--no-map", "mapped", default=True, help="Map the suspects beside their triggers.  [map]")
-@click.option("--recipe", default="quick", show_default=True, metavar="NAME", help="Recipe for the maps of suspects.")
+@click.option("--recipe", default="vivid", show_default=True, metavar="NAME", help="Recipe for the maps of suspects.")
 @click.option("--range-check/--no-range-check", default=True, help="Warn if the declared input does not fit.  [check]")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [runs/<model>-scan]")
 @options.trust

@@ -91,6 +91,7 @@ def terminal_lines(scan: Mapping[str, Any]) -> list[str]:
             effect(suspect),
             *size_and_place(suspect, scan),
             CANDIDATE_NOTE,
+            map_crop(suspect),
             shortcut(suspect),
         ]
     if window := all_to_all(scan):
@@ -196,6 +197,19 @@ def size_and_place(suspect: Mapping[str, Any], scan: Mapping[str, Any]) -> list[
             f"{working_places} of them. It was made for one place: where a planted trigger works, this does not say."
         )
     return lines
+
+
+def map_crop(suspect: Mapping[str, Any]) -> str:
+    """Return how often a crop of a suspect's map moves samples to its class; empty text if the suspect has not been mapped."""
+    crop = suspect.get("map_crop")
+    if crop is None:
+        return ""
+    (low, high), (top, left, bottom, right) = (100 * end for end in crop["interval"]), crop["box"]
+    return (
+        f"Of the crops of its map, {right - left} × {bottom - top} pixels, the strongest, {left} from the left and {top} from the top, "
+        f"is pasted at its place on {count(crop['tried'], 'other image')}: the network predicts {short_label(suspect)!r} "
+        f"for {percent(crop['success'])} of them (95 % interval {low:.0f} to {high:.0f} %)."
+    )
 
 
 def box_in_words(box: Sequence[int], scan: Mapping[str, Any]) -> str:

@@ -39,6 +39,8 @@ SUSPECT_FIELDS: dict[str, Any] = {
     "examples": [{"before": str, "after": str}],
     "pasted?": str | None,
     "next": {"label": str, "asr": float},
+    # What a crop of the suspect's map does; of suspects that are not mapped, and in scans of earlier versions, missing.
+    "map_crop?": {"box": BOX, "success": float, "interval": [float, float], "tried": int},
 }
 ROUTE: dict[str, Any] = {"source": str, "target": str, "share": float}
 ALL_TO_ALL: dict[str, Any] = {
@@ -193,6 +195,27 @@ def write_scan(
             write_bytes(run.path / name, data)
         write_json(run.path / SARIF, sarif)
         SCAN.write(run.path, entry)
+
+
+def add_map_crops(run: "RunDirectory", document: Mapping[str, Any], crops: Mapping[int, Any]) -> dict[str, Any]:
+    """Write what crops of suspects' maps do into a run's ``scan.json``; return its new content.
+
+    Args:
+        run: The run.
+        document: Content of its ``scan.json``.
+        crops: Index of a suspect -> its ``map_crop``.
+
+    Raises:
+        RunError: the run cannot be written, or holds another scan by now.
+    """
+    suspects = [
+        {**one, "map_crop": crops[one["index"]]} if one["index"] in crops else one for one in document["suspects"]
+    ]
+    changed = {**document, "suspects": suspects}
+    with hold(run.path), writing(run.path):
+        check_scan(run, changed)  # another process may have written one meanwhile
+        SCAN.write(run.path, changed)
+    return changed
 
 
 def read_scan_file(run: "RunDirectory", name: str) -> bytes:

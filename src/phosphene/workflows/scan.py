@@ -10,12 +10,14 @@ import torch
 
 from phosphene import notebook
 from phosphene.backdoor.images import candidate_files
+from phosphene.backdoor.map_crop import best_crop
 from phosphene.backdoor.measure import ScanEngine, measure_passes
-from phosphene.backdoor.probes import check_outputs
+from phosphene.backdoor.probes import check_outputs, probes_of
 from phosphene.backdoor.scan import ALPHA, ScanProgress, check_alpha, require_comparable, scan
-from phosphene.backdoor.scan_document import method_sha256, read_verdict, scan_document
+from phosphene.backdoor.scan_document import map_crop_entry, method_sha256, read_verdict, scan_document
 from phosphene.backdoor.verdict import Verdict
 from phosphene.classifier import Classifier
+from phosphene.concept_map import Job
 from phosphene.engine.device import single_precision
 from phosphene.errors import PhospheneError, RecipeError
 from phosphene.executors.base import MapOrigin
@@ -24,7 +26,7 @@ from phosphene.reports import write_report
 from phosphene.reports.sarif import place_of, sarif
 from phosphene.reports.scan_words import headline, most_deviating, terminal_lines
 from phosphene.runs.facts import directory_name
-from phosphene.runs.scans import FOLDER, check_scan, suspect_folder, write_scan
+from phosphene.runs.scans import FOLDER, add_map_crops, check_scan, suspect_folder, write_scan
 from phosphene.samples import is_natural
 from phosphene.workflows.concept_maps import OpenRun
 from phosphene.workflows.map import execute
@@ -33,7 +35,7 @@ from phosphene.workflows.plan import plan as plan_maps
 from phosphene.workflows.plan import unless_of_another_model
 from phosphene.workflows.progress import Progress
 
-RECIPE = "quick"  # for the maps of suspects: the published method shifts no views, so marks stay in place
+RECIPE = "vivid"  # for the maps of suspects
 LEAST_TIMED_IMAGES = 4  # images that are timed, at least, for the estimate
 
 
@@ -198,8 +200,12 @@ def make_scan(
     verdict = _scan(plan, on_progress) if run is None or plan.cached is None else stored_verdict(run, plan.cached)
     if run is None:
         return verdict
-    if mapped:
-        display.warn(_map_suspects(plan, run, verdict, display.follow()))
+    if mapped and verdict.suspects:
+        try:
+            _map_suspects(plan, run, verdict, display.follow())
+            verdict = replace(verdict, document=_with_map_crops(plan, run, verdict.document))
+        except PhospheneError as error:  # a network that cannot be mapped still has a verdict
+            display.warn(f"the suspects could not be mapped: {error}")
     return replace(verdict, report=write_report(run))
 
 
@@ -239,26 +245,31 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> ScanVe
     return ScanVerdict(**vars(verdict), document=document, run=run)
 
 
-def _map_suspects(
-    plan: ScanPlan, run: OpenRun, verdict: Verdict, on_progress: Callable[[Progress], None]
-) -> "str | None":
-    """Make maps of a scan's suspects in the same run.
-
-    The result is ``None``, or a line for the user that says why that was not possible.
-
-    A network that cannot be mapped still has a verdict.
-    """
+def _map_suspects(plan: ScanPlan, run: OpenRun, verdict: Verdict, on_progress: Callable[[Progress], None]) -> None:
+    """Make maps of a scan's suspects in the same run; PhospheneError if that is not possible."""
     suspects = [one.index for one in verdict.suspects]
-    if not suspects:
-        return None
-    try:
-        options: dict[str, Any] = {"device": plan.device, "precision": plan.precision}
-        maps = plan_maps(plan.classifier, plan.recipe, plan.pool, run.path, suspects, **options)
-        execute(maps, on_progress=on_progress)
-        write_own_predictions(run, plan.classifier, device=plan.device)
-    except PhospheneError as error:
-        return f"the suspects could not be mapped: {error}"
-    return None
+    options: dict[str, Any] = {"device": plan.device, "precision": plan.precision}
+    maps = plan_maps(plan.classifier, plan.recipe, plan.pool, run.path, suspects, **options)
+    execute(maps, on_progress=on_progress)
+    write_own_predictions(run, plan.classifier, device=plan.device)
+
+
+def _with_map_crops(plan: ScanPlan, run: OpenRun, document: dict[str, Any]) -> dict[str, Any]:
+    """Paste crops of the suspects' maps on samples; write what the best ones do into ``scan.json``, and return its content.
+
+    Suspects whose crop is known are left as they are.
+    """
+    missing = [one for one in document["suspects"] if "map_crop" not in one]
+    if not missing:
+        return document
+    samples, seed = plan.request["samples"], plan.request["settings"]["seed"]
+    with _engine(plan) as engine:
+        probes = probes_of(engine, plan.pool, natural=samples["natural"], seed=seed)
+        crops = {}
+        for one in missing:
+            mapped = run.read(run.folder(Job(one["index"], 0), one["label"]))
+            crops[one["index"]] = map_crop_entry(best_crop(engine, *probes, mapped.pixels, one["index"]))
+    return add_map_crops(run, document, crops)
 
 
 def estimate(plan: ScanPlan) -> float:
