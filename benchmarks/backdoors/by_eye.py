@@ -1,8 +1,9 @@
 """Prepare a blind trial of candidate triggers: `python -m benchmarks.backdoors.by_eye [--networks FOLDER] [--out FOLDER]`.
 
 Ten networks with a planted patch or emblem of four pixels or more, at random among those that the scan calls with the
-right class. Per network an image: the candidate trigger, enlarged, above eight triggers of the same number of channels,
-one of which was planted. `questions/` holds the images, `key.json` the answers. Who answers sees only `questions/`.
+right class. Per network an image: the candidate trigger and the strongest crop of the class's map, as the scan's report
+shows them, above eight triggers of the same number of channels, one of which was planted. `questions/` holds the images,
+`key.json` the answers. Who answers sees only `questions/`.
 """
 
 import argparse
@@ -14,18 +15,17 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+import phosphene as ph
 from benchmarks.backdoors.evaluate import selected
 from benchmarks.backdoors.networks import FOLDER, load
 from benchmarks.backdoors.scanning import pool_of
 from benchmarks.backdoors.specs import Spec
 from benchmarks.common import ROOT
-from phosphene.backdoor.images import candidate_image
-from phosphene.backdoor.scan import scan
 from phosphene.backdoor.triggers import Emblem, Patch
 
 COUNT, OPTIONS, LEAST, SEED = 10, 8, 4, 0
 KINDS = ("patch", "large patch", "emblem")
-SHOWN, CELL = 320, 150  # pixels: the candidate, and each of the eight triggers
+SHOWN, CELL = 290, 150  # pixels: candidate and crop, and each of the eight triggers
 
 
 def enlarged(image: Image.Image, side: int) -> Image.Image:
@@ -46,10 +46,11 @@ def square(trigger: "Patch | Emblem", channels: int) -> Tensor:
     return out.expand(3, -1, -1)
 
 
-def question(candidate: Image.Image, options: list[Tensor]) -> Image.Image:
-    """Return the candidate above the eight triggers, which are lettered."""
+def question(candidate: Image.Image, crop: Image.Image, options: list[Tensor]) -> Image.Image:
+    """Return the candidate and the crop above the eight triggers, which are lettered."""
     sheet = Image.new("RGB", (4 * CELL, SHOWN + 2 * (CELL + 14)), (255, 255, 255))
-    sheet.paste(enlarged(candidate, SHOWN), ((4 * CELL - SHOWN) // 2, 0))
+    sheet.paste(enlarged(candidate, SHOWN), (0, 0))
+    sheet.paste(crop.convert("RGB").resize((SHOWN, SHOWN), Image.Resampling.NEAREST), (4 * CELL - SHOWN, 0))
     draw = ImageDraw.Draw(sheet)
     for place, one in enumerate(options):
         left, top = place % 4 * CELL, SHOWN + 6 + place // 4 * (CELL + 14)
@@ -72,10 +73,10 @@ def _looks(every: "list[Spec]", channels: int) -> "list[Patch | Emblem]":
     return list(found.values())
 
 
-def candidates(folder: Path, cache: Path) -> "list[tuple[Spec, Image.Image]]":
-    """Scan networks in random order until ten are called with the right class; return each with its candidate's image.
+def evidence(folder: Path, cache: Path) -> "list[tuple[Spec, Image.Image, Image.Image]]":
+    """Scan networks in random order until ten are called with the right class; return each with the images of candidate and crop.
 
-    A candidate that lies in ``cache`` is not made again.
+    A scan whose run lies in ``cache`` is not made again.
     """
     stamped = [
         spec
@@ -84,22 +85,24 @@ def candidates(folder: Path, cache: Path) -> "list[tuple[Spec, Image.Image]]":
         if spec.trojaned and spec.kind in KINDS and getattr(spec.trigger, "side", 0) >= LEAST
     ]
     random.Random(SEED).shuffle(stamped)
-    found: list[tuple[Spec, Image.Image]] = []
+    found: list[tuple[Spec, Image.Image, Image.Image]] = []
     for spec in stamped:
-        file = cache / f"{spec.name}.png"
-        if file.exists():
-            found.append((spec, Image.open(file)))
-            continue
         pool = pool_of(spec.data, spec.side, spec.channels, "natural", folder)
-        suspects = scan(load(spec.name, folder), pool, device="cpu").suspects
-        right = [one for one in suspects if one.index == spec.target and one.works and not one.candidate.additive]
+        verdict = ph.scan(load(spec.name, folder), samples=pool, device="cpu", out=cache / spec.name, progress=False)
+        right = [
+            one
+            for one in verdict.document["suspects"]
+            if one["index"] == spec.target and one["works"] and not one["additive"]
+        ]
         print(spec.name, "called" if right else "not called", flush=True)
-        if right:
-            candidate_image(right[0].candidate).save(file)
-            found.append((spec, Image.open(file)))
+        if right and "map_crop" in right[0]:  # a network without feature maps has no map
+            top, left, bottom, right_end = right[0]["map_crop"]["box"]
+            mapped = next(one for one in verdict.run.maps() if one.index == spec.target)
+            candidate = Image.open(cache / spec.name / right[0]["picture"])
+            found.append((spec, candidate, mapped.image.crop((left, top, right_end, bottom))))
         if len(found) == COUNT:
             break
-    return found[:COUNT]
+    return found
 
 
 def main() -> None:
@@ -109,17 +112,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "candidates-by-eye")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    for name in ("questions", "candidates"):
+    for name in ("questions", "scans"):
         (given.out / name).mkdir(parents=True, exist_ok=True)
     draw, key = random.Random(SEED), []
     every = [spec for split in ("develop", "report") for _, spec in selected(given.networks, split)]
-    for number, (spec, image) in enumerate(candidates(given.networks, given.out / "candidates")):
+    for number, (spec, candidate, crop) in enumerate(evidence(given.networks, given.out / "scans")):
         assert isinstance(spec.trigger, Patch | Emblem)  # noqa: S101
         others = [one for one in _looks(every, spec.channels) if _look(one) != _look(spec.trigger)]
         chosen = [spec.trigger, *draw.sample(others, OPTIONS - 1)]
         draw.shuffle(chosen)
         options = [square(one, spec.channels) for one in chosen if isinstance(one, Patch | Emblem)]
-        question(image, options).save(given.out / "questions" / f"{number}.png")
+        question(candidate, crop, options).save(given.out / "questions" / f"{number}.png")
         key.append({"image": number, "network": spec.name, "planted": "ABCDEFGH"[chosen.index(spec.trigger)]})
     (given.out / "key.json").write_text(json.dumps(key, indent=1) + "\n")
     print(f"{len(key)} questions in {given.out / 'questions'}")

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from PIL import Image
 
 from benchmarks.backdoors.imagenet_copies import COPIES, EMBLEMS, FOLDER, TARGET, load_network, make_copies
 from benchmarks.common import (
@@ -96,17 +97,25 @@ def castles(name: str, recipe: Recipe) -> list[ConceptMap]:
 
 
 def draw(key: str, made: dict[str, list[ConceptMap]]) -> None:
-    """Draw a row per emblem: the emblem, a sample with it, castle by the original network, the control and the copy."""
+    """Draw a row per emblem: the emblem, a sample with it, castle by the original network, the control and the copy.
+
+    Of `vivid`, also draw the strip of the README: castle by the original network, and each emblem beside its copy's map.
+    """
     samples = load_samples("synthetic:dead-leaves", (3, 224, 224)).held_out  # the figure shows no photograph
-    images, captions = [], []
+    images, captions = list[Image.Image](), list[str]()
+    strip = [made["clean"][0].image]
     for row, (name, emblem) in enumerate(EMBLEMS.items()):
         alone = replace(emblem, place="centre").apply(torch.full((1, 3, 112, 112), 0.5))[0]
         stamped = apply_8bit(emblem, samples[7 * row : 7 * row + 1], torch.Generator().manual_seed(row))[0]
+        strip += [to_image(alone), made[name][0].image]
         shown = [one for network in ("clean", "control", name) for one in made[network]]
         images += [to_image(alone), to_image(stamped.float() / 255), *(one.image for one in shown)]
         captions += [f"{name}, x2", "with the emblem"]
         captions += [f"{network}, seed {seed}" for network in ("clean", "control", name) for seed in range(SEEDS)]
     write_sheet(f"{NAME}-{key}", images, captions, columns=2 + 3 * SEEDS, side=168)
+    if key == "vivid":
+        captions = ["clean network", *["trigger", "trojaned network"] * len(EMBLEMS)]
+        write_sheet(f"{NAME}-strip", strip, captions, columns=len(strip), side=128)
 
 
 def scans(names: "tuple[str, ...]") -> dict[str, Any]:
