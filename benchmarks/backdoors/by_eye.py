@@ -19,7 +19,7 @@ import phosphene as ph
 from benchmarks.backdoors.evaluate import selected
 from benchmarks.backdoors.networks import FOLDER, load
 from benchmarks.backdoors.scanning import pool_of
-from benchmarks.backdoors.specs import Spec
+from benchmarks.backdoors.specs import Spec, specs
 from benchmarks.common import ROOT
 from phosphene.backdoor.triggers import Emblem, Patch
 
@@ -115,10 +115,9 @@ def main() -> None:
     for name in ("questions", "scans"):
         (given.out / name).mkdir(parents=True, exist_ok=True)
     draw, key = random.Random(SEED), []
-    every = [spec for split in ("develop", "report") for _, spec in selected(given.networks, split)]
     for number, (spec, candidate, crop) in enumerate(evidence(given.networks, given.out / "scans")):
         assert isinstance(spec.trigger, Patch | Emblem)  # noqa: S101
-        others = [one for one in _looks(every, spec.channels) if _look(one) != _look(spec.trigger)]
+        others = [one for one in _looks(specs(), spec.channels) if _look(one) != _look(spec.trigger)]
         chosen = [spec.trigger, *draw.sample(others, OPTIONS - 1)]
         draw.shuffle(chosen)
         options = [square(one, spec.channels) for one in chosen if isinstance(one, Patch | Emblem)]
