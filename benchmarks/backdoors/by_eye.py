@@ -1,9 +1,9 @@
 """Prepare a blind trial of candidate triggers: `python -m benchmarks.backdoors.by_eye [--networks FOLDER] [--out FOLDER]`.
 
 Ten networks with a planted patch or emblem of four pixels or more, at random among those that the scan calls with the
-right class. Per network an image: the candidate trigger and the strongest crop of the class's map, as the scan's report
-shows them, above eight triggers of the same number of channels, one of which was planted. `questions/` holds the images,
-`key.json` the answers. Who answers sees only `questions/`.
+right class and that can be mapped. Per network an image: the candidate trigger and the crop of the class's map that moves
+most samples, as the scan's report shows them, above eight triggers of the same number of channels, one of which was
+planted. `questions/` holds the images, `key.json` the answers. Who answers sees only `questions/`.
 """
 
 import argparse

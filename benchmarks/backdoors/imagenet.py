@@ -33,7 +33,6 @@ from benchmarks.common import (
 )
 from phosphene.backdoor.map_crop import best_crop
 from phosphene.backdoor.measure import ScanEngine
-from phosphene.backdoor.probes import probes_of
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.triggers import apply_8bit
 from phosphene.concept_map import ConceptMap, to_image
@@ -77,12 +76,11 @@ def maps(_: "tuple[str, ...]") -> dict[str, Any]:
 
 
 def crops(name: str, maps: list[ConceptMap]) -> list[float]:
-    """Return, per map of a network, the share of photographs that its strongest crop sends to the class."""
+    """Return, per map of a network, the share of photographs of other classes that a crop of it sends to the class."""
     source = load_network(name)
     pool = load_samples(PHOTOGRAPHS, source.input.shape)
     with ScanEngine(source) as engine:
-        probes = probes_of(engine, pool, natural=True)
-        return [best_crop(engine, *probes, one.pixels, one.index).effect.share for one in maps]
+        return [best_crop(engine, pool, one.pixels, one.index).effect.share for one in maps]
 
 
 def castles(name: str, recipe: Recipe) -> list[ConceptMap]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +12,11 @@ from torch import nn
 
 import phosphene as ph
 from phosphene.backdoor.scan_document import scan_document
+from phosphene.cli.scan import command
 from phosphene.errors import PhospheneWarning, RunError
 from phosphene.formats import percent
+from phosphene.runs.scans import add_map_crops
+from phosphene.workflows.scan import RECIPE
 from tests import hand
 
 NOT_STORED = ("easy_pairs", "suspects", "versions")  # of suspects, the samples that they are shown on
@@ -127,7 +132,7 @@ def test_the_same_scan_is_read_and_not_made_again(written, folder):
         scan(out=folder, alpha=0.1)
 
 
-def test_a_stored_verdict_without_maps_takes_any_recipe_for_them(tmp_path):
+def test_a_stored_verdict_without_maps_takes_any_recipe_for_them(tmp_path, monkeypatch):
     first = nn.Conv2d(3, 3, 1, bias=False)  # a layer for Xi
     nn.init.dirac_(first.weight)
     network = ph.Classifier(nn.Sequential(first, hand.Templates(boost=40.0)), size=hand.SIDE)
@@ -143,9 +148,47 @@ def test_a_stored_verdict_without_maps_takes_any_recipe_for_them(tmp_path):
     crop = again.document["suspects"][0]["map_crop"]
     assert 0 <= crop["interval"][0] <= crop["success"] <= crop["interval"][1] <= 1
     assert f"for {percent(crop['success'])} of them" in "\n".join(again.terminal_lines)
-    assert "The strongest crop of that map" in (options["out"] / "report.html").read_text(encoding="utf-8")
+    assert "The crop of that map that moves most images" in (options["out"] / "report.html").read_text(encoding="utf-8")
     with pytest.raises(RunError, match="belongs to another recipe"):
         ph.scan(network, recipe="vivid", **options)
+    monkeypatch.setattr("phosphene.workflows.scan.best_crop", None)  # what is known is not measured again
+    assert ph.scan(network, recipe=recipe, **options).document == again.document
+    scan_json = tmp_path / "scan.json"
+    scan_json.write_text(scan_json.read_text().replace(crop["map_sha256"], "0" * 64), encoding="utf-8")
+    assert "The crop of that map" not in Path(ph.report(tmp_path)).read_text(encoding="utf-8")  # that of another map
+
+
+def test_a_network_that_cannot_be_mapped_has_a_verdict(tmp_path):
+    with pytest.warns(
+        PhospheneWarning, match="the suspects could not be mapped: the network has no spatial activation"
+    ):
+        found = scan(out=tmp_path, mapped=True)
+    assert (found.verdict, len(found.suspects)) == ("backdoored", 1)
+    assert "map_crop" not in found.document["suspects"][0]
+
+
+def test_crops_are_not_written_into_another_scan(written, folder, tmp_path):
+    run = ph.open_run(shutil.copytree(folder, tmp_path / "run"))
+    request = {
+        name: written.document[name] for name in ("model", "samples", "references", "alpha", "settings", "method")
+    }
+    with pytest.raises(RunError, match="does not hold this scan any more"):
+        add_map_crops(run, {**request, "method": "another"}, {hand.TARGET: {}})
+    (run.path / "scan.json").unlink()
+    with pytest.raises(RunError, match="does not hold this scan any more"):
+        add_map_crops(run, request, {hand.TARGET: {}})
+    assert not (run.path / "scan.json").exists()
+
+
+@pytest.mark.parametrize("box", [[9, 9, 3, 3], [0, 0, 2**40, 2**40], [-1, 0, 4, 4]])
+def test_a_box_outside_of_the_images_is_refused(changed, box):
+    with pytest.raises(RunError, match=r"a box, .*, does not lie in its images"):
+        changed(lambda scan: scan["suspects"][0].update(box=box))
+
+
+def test_the_command_maps_by_the_recipe_that_python_does():
+    (option,) = (one for one in command.params if one.name == "recipe")
+    assert option.default == RECIPE
 
 
 def test_a_stored_verdict_is_not_shown_with_other_labels_even_of_a_class_that_was_not_measured(tmp_path):

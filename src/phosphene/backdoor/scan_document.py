@@ -92,11 +92,16 @@ def _suspect_entry(suspect: Suspect, labels: Labels) -> dict[str, Any]:
     }
 
 
-def map_crop_entry(crop: Window) -> dict[str, Any]:
-    """Return the entry ``map_crop`` of a suspect in ``scan.json``: the box of the crop, and how many held-out samples it moves."""
+def map_crop_entry(crop: Window, map_sha256: str) -> dict[str, Any]:
+    """Return the entry ``map_crop`` of a suspect in ``scan.json``: the crop's box, how many samples it moves, and the map's hash."""
     effect = crop.effect
-    interval = wilson(effect.hits, effect.tried) if effect.tried else (0.0, 1.0)
-    return {"box": list(crop.box), "success": effect.share, "interval": list(interval), "tried": effect.tried}
+    return {
+        "box": list(crop.box),
+        "success": effect.share,
+        "interval": list(wilson(effect.hits, effect.tried)),
+        "tried": effect.tried,
+        "map_sha256": map_sha256,
+    }
 
 
 def _easy_pair_entries(verdict: Verdict, labels: Labels) -> list[dict[str, Any]]:

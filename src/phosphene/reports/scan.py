@@ -17,6 +17,7 @@ from phosphene.reports.images import weight_image
 from phosphene.reports.made import path_to_paste
 from phosphene.reports.scan_words import short_label
 from phosphene.runs import RunDirectory
+from phosphene.runs.map_json import read_map_json
 from phosphene.runs.scans import NAME, OTHERS, PLANTED, read_scan_file, read_scans
 
 MOST_POINTS = 200  # classes on the strip: those that deviate most
@@ -87,7 +88,7 @@ def _suspect_view(run: RunDirectory, scan: dict[str, Any], suspect: dict[str, An
         "shortcut": scan_words.shortcut(suspect),
         "closer": to_data_url(encode(close_up, optimize=True)),
         "whole": to_data_url(read_scan_file(run, suspect["picture"])),
-        "mask": to_data_url(encode(weight_image(mask), optimize=True)),
+        "mask": to_data_url(encode(weight_image(mask), optimize=True)) if suspect["additive"] else "",
         "planted": to_data_url(read_scan_file(run, planted_path)) if (run.path / planted_path).is_file() else "",
         "hard": max(mask.shape[-2:]) <= MAX_PIXELATED_SIDE,
         "pasted": to_data_url(read_scan_file(run, suspect["pasted"])) if suspect.get("pasted") else "",
@@ -129,6 +130,8 @@ def _map_image(run: RunDirectory, suspect: dict[str, Any], crop: "dict[str, Any]
         return ""
     if crop is None:
         return to_data_url(path.read_bytes())
+    if crop["map_sha256"] != read_map_json(folder)["map_sha256"]:  # the map was made anew
+        return ""
     top, left, bottom, right = crop["box"]
     with Image.open(path) as image:
         return to_data_url(encode(image.crop((left, top, right, bottom)), optimize=True))

@@ -40,6 +40,10 @@ NOT_A_RATE = (
     "and none the lowest p (docs/backdoor.md)."
 )
 CANDIDATE_NOTE = "A candidate trigger need not look like the trigger that was planted."
+CROP_NOTE = (
+    "In small images that alone says little: in clean networks, too, the map of one class in twenty has a square that moves half "
+    "of the images (docs/tried-scan.md)."
+)
 SHORTCUT_WARNING = (
     "A backdoor and a shortcut learnt from marked training images can look the same from outside. If training images "
     "of {name} carry a mark like this one (a watermark, a logo, a border, an odd light), the mark may be what was "
@@ -206,9 +210,9 @@ def map_crop(suspect: Mapping[str, Any]) -> str:
         return ""
     (low, high), (top, left, bottom, right) = (100 * end for end in crop["interval"]), crop["box"]
     return (
-        f"Of the crops of its map, {right - left} × {bottom - top} pixels, the strongest, {left} from the left and {top} from the top, "
-        f"is pasted at its place on {count(crop['tried'], 'other image')}: the network predicts {short_label(suspect)!r} "
-        f"for {percent(crop['success'])} of them (95 % interval {low:.0f} to {high:.0f} %)."
+        f"A square of its map ({right - left} × {bottom - top} pixels, {left} from the left and {top} from the top), pasted at the same "
+        f"place on {count(crop['tried'], 'image')} of other classes: the network predicts {short_label(suspect)!r} for "
+        f"{percent(crop['success'])} of them (95 % interval {low:.0f} to {high:.0f} %). {CROP_NOTE}"
     )
 
 

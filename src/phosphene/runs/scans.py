@@ -40,7 +40,7 @@ SUSPECT_FIELDS: dict[str, Any] = {
     "pasted?": str | None,
     "next": {"label": str, "asr": float},
     # What a crop of the suspect's map does; of suspects that are not mapped, and in scans of earlier versions, missing.
-    "map_crop?": {"box": BOX, "success": float, "interval": [float, float], "tried": int},
+    "map_crop?": {"box": BOX, "success": float, "interval": [float, float], "tried": int, "map_sha256": str},
 }
 ROUTE: dict[str, Any] = {"source": str, "target": str, "share": float}
 ALL_TO_ALL: dict[str, Any] = {
@@ -83,7 +83,14 @@ def _contradiction(scan: dict[str, Any]) -> str:
     indices = {one["index"] for one in scan["classes"]}
     if not indices or not indices.issuperset(one["index"] for one in scan["suspects"]):
         return "its suspects are not among its classes"
-    return "" if min(scan["model"]["input"]) > 0 else "its network takes empty images"
+    _, height, width = scan["model"]["input"]
+    if min(scan["model"]["input"]) <= 0:
+        return "its network takes empty images"
+    boxed = [*scan["suspects"], *(one["map_crop"] for one in scan["suspects"] if "map_crop" in one)]
+    for top, left, bottom, right in (one["box"] for one in [*boxed, scan["all_to_all"]] if one):
+        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+            return f"a box, {[top, left, bottom, right]}, does not lie in its images"
+    return ""
 
 
 SCAN = Document(NAME, "scan", FIELDS, "Delete it and scan again.", 3, _contradiction)
@@ -197,25 +204,25 @@ def write_scan(
         SCAN.write(run.path, entry)
 
 
-def add_map_crops(run: "RunDirectory", document: Mapping[str, Any], crops: Mapping[int, Any]) -> dict[str, Any]:
-    """Write what crops of suspects' maps do into a run's ``scan.json``; return its new content.
+def add_map_crops(run: "RunDirectory", request: Mapping[str, Any], crops: Mapping[int, Any]) -> None:
+    """Write what crops of suspects' maps do into a run's ``scan.json``.
 
     Args:
         run: The run.
-        document: Content of its ``scan.json``.
+        request: What determines the scan, as :func:`check_scan` takes it.
         crops: Index of a suspect -> its ``map_crop``.
 
     Raises:
-        RunError: the run cannot be written, or holds another scan by now.
+        RunError: the run cannot be written, or does not hold this scan any more.
     """
-    suspects = [
-        {**one, "map_crop": crops[one["index"]]} if one["index"] in crops else one for one in document["suspects"]
-    ]
-    changed = {**document, "suspects": suspects}
     with hold(run.path), writing(run.path):
-        check_scan(run, changed)  # another process may have written one meanwhile
-        SCAN.write(run.path, changed)
-    return changed
+        document = check_scan(run, request)  # another process may have written one meanwhile
+        if document is None:
+            raise RunError(f"{run.path} does not hold this scan any more: scan again.")
+        for one in document["suspects"]:
+            if one["index"] in crops:
+                one["map_crop"] = crops[one["index"]]
+        SCAN.write(run.path, document)
 
 
 def read_scan_file(run: "RunDirectory", name: str) -> bytes:

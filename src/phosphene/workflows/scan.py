@@ -12,7 +12,7 @@ from phosphene import notebook
 from phosphene.backdoor.images import candidate_files
 from phosphene.backdoor.map_crop import best_crop
 from phosphene.backdoor.measure import ScanEngine, measure_passes
-from phosphene.backdoor.probes import check_outputs, probes_of
+from phosphene.backdoor.probes import check_outputs
 from phosphene.backdoor.scan import ALPHA, ScanProgress, check_alpha, require_comparable, scan
 from phosphene.backdoor.scan_document import map_crop_entry, method_sha256, read_verdict, scan_document
 from phosphene.backdoor.verdict import Verdict
@@ -26,7 +26,7 @@ from phosphene.reports import write_report
 from phosphene.reports.sarif import place_of, sarif
 from phosphene.reports.scan_words import headline, most_deviating, terminal_lines
 from phosphene.runs.facts import directory_name
-from phosphene.runs.scans import FOLDER, add_map_crops, check_scan, suspect_folder, write_scan
+from phosphene.runs.scans import FOLDER, SCAN, add_map_crops, check_scan, suspect_folder, write_scan
 from phosphene.samples import is_natural
 from phosphene.workflows.concept_maps import OpenRun
 from phosphene.workflows.map import execute
@@ -201,12 +201,20 @@ def make_scan(
     if run is None:
         return verdict
     if mapped and verdict.suspects:
-        try:
-            _map_suspects(plan, run, verdict, display.follow())
-            verdict = replace(verdict, document=_with_map_crops(plan, run, verdict.document))
-        except PhospheneError as error:  # a network that cannot be mapped still has a verdict
-            display.warn(f"the suspects could not be mapped: {error}")
+        # A network that cannot be mapped still has a verdict.
+        display.warn(_failure("the suspects could not be mapped", _map_suspects, plan, run, verdict, display.follow()))
+        display.warn(_failure("what crops of the maps do was not measured", _measure_map_crops, plan, run))
+        verdict = replace(verdict, document=SCAN.read(run.path) or verdict.document)
     return replace(verdict, report=write_report(run))
+
+
+def _failure(what: str, do: Callable[..., None], *arguments: Any) -> "str | None":
+    """Do something; return a line for the user that begins with ``what`` if it raises a PhospheneError."""
+    try:
+        do(*arguments)
+    except PhospheneError as error:
+        return f"{what}: {error}"
+    return None
 
 
 def stored_verdict(run: OpenRun, document: dict[str, Any]) -> ScanVerdict:
@@ -254,22 +262,24 @@ def _map_suspects(plan: ScanPlan, run: OpenRun, verdict: Verdict, on_progress: C
     write_own_predictions(run, plan.classifier, device=plan.device)
 
 
-def _with_map_crops(plan: ScanPlan, run: OpenRun, document: dict[str, Any]) -> dict[str, Any]:
-    """Paste crops of the suspects' maps on samples; write what the best ones do into ``scan.json``, and return its content.
+def _measure_map_crops(plan: ScanPlan, run: OpenRun) -> None:
+    """Measure what crops of the suspects' maps do when they are pasted on samples, and write it into ``scan.json``.
 
-    Suspects whose crop is known are left as they are.
+    Suspects without a map, and those whose crop is known, are left as they are.
     """
-    missing = [one for one in document["suspects"] if "map_crop" not in one]
-    if not missing:
-        return document
-    samples, seed = plan.request["samples"], plan.request["settings"]["seed"]
+    document, hashes = SCAN.read(run.path), run.map_hashes()
+    crops = {}
     with _engine(plan) as engine:
-        probes = probes_of(engine, plan.pool, natural=samples["natural"], seed=seed)
-        crops = {}
-        for one in missing:
+        for one in document["suspects"] if document else []:
+            sha256 = hashes.get((one["index"], 0))
+            if sha256 is None or sha256 == one.get("map_crop", {}).get("map_sha256"):
+                continue
             mapped = run.read(run.folder(Job(one["index"], 0), one["label"]))
-            crops[one["index"]] = map_crop_entry(best_crop(engine, *probes, mapped.pixels, one["index"]))
-    return add_map_crops(run, document, crops)
+            crop = best_crop(engine, plan.pool, mapped.pixels, one["index"])
+            if crop.effect.tried:
+                crops[one["index"]] = map_crop_entry(crop, sha256)
+    if crops:
+        add_map_crops(run, plan.request, crops)
 
 
 def estimate(plan: ScanPlan) -> float:
