@@ -439,7 +439,7 @@ WRONG = {
     "seed": (lambda _: ph.map_concepts("demo:shapes", "star", seed=2**40), "seeds from 0 to 4294967295"),
     "scan seed": (lambda _: ph.scan("demo:shapes", seed=2**62), "seeds from 0 to 4294967295"),
     "scan out": (lambda _: ph.scan("demo:shapes", out=5), "out is int '5'; it must be text or a path"),
-    "scan recipe": (lambda _: ph.scan("demo:shapes", recipe="vivid"), "maps of suspects.*: give out="),
+    "scan recipe": (lambda _: ph.scan("demo:shapes", recipe="quick"), "maps of suspects.*: give out="),
     "no concepts to check": (lambda maps: ph.check(maps, most=0), "most is 0; it must be 1 or more"),
     "no channels": (lambda _: ph.map_concepts("demo:shapes", "unit:stem:*", most=0), "most is 0; it must be 1"),
     "frames of runs": (lambda _: ph.map_models("demo:shapes", "star", frames=-1), "frames is -1; it must be 0 or more"),
