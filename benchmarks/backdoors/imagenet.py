@@ -37,7 +37,7 @@ from phosphene.backdoor.scan import scan
 from phosphene.backdoor.triggers import apply_8bit
 from phosphene.concept_map import ConceptMap, to_image
 from phosphene.labels import first_synonym
-from phosphene.recipe import Recipe, resolve
+from phosphene.recipe import resolve
 from phosphene.samples import load_samples
 
 RECIPES = ("vivid", "quick")
@@ -54,11 +54,10 @@ def networks(names: "tuple[str, ...]") -> "dict[str, Any] | None":
 def maps(_: "tuple[str, ...]") -> dict[str, Any]:
     """Make the maps and draw the figures."""
     result = {}
-    for key in RECIPES:
-        recipe = resolve(key)
+    for recipe in RECIPES:
         made = {name: castles(name, recipe) for name in NETWORKS}
-        draw(key, made)
-        result[key] = {
+        draw(recipe, made)
+        result[recipe] = {
             name: {
                 "p_class": [round(one.p_class, 3) for one in own],
                 "targeting_rate": [round(one.targeting_rate or 0, 3) for one in own],
@@ -66,9 +65,9 @@ def maps(_: "tuple[str, ...]") -> dict[str, Any]:
             }
             for name, own in made.items()
         }
-    head = ("crops of the map", "`vivid`, seeds 0 and 1", "`quick`, seeds 0 and 1")
+    head = ("crops of the map", *(f"`{recipe}`, by seed" for recipe in RECIPES))
     rows = [
-        [name, *(" and ".join(f"{one:.0%}" for one in result[key][name]["crops"]) for key in RECIPES)]
+        [name, *(" and ".join(f"{one:.0%}" for one in result[recipe][name]["crops"]) for recipe in RECIPES)]
         for name in NETWORKS
     ]
     print(markdown_table(head, rows))
@@ -83,18 +82,18 @@ def crops(name: str, maps: list[ConceptMap]) -> list[float]:
         return [best_crop(engine, pool, one.pixels, one.index).effect.share for one in maps]
 
 
-def castles(name: str, recipe: Recipe) -> list[ConceptMap]:
+def castles(name: str, recipe: str) -> list[ConceptMap]:
     """Return a network's maps of the target class, one per seed."""
-    source = load_network(name)
+    source, chosen = load_network(name), resolve(recipe)
     # Those of the original network are part of table 1.
-    shared = run_folder(source, recipe)
+    shared = run_folder(source, chosen)
     out = shared if name == "clean" else FOLDER / "maps" / shared.name
-    run = make_maps(source, recipe, [TARGET], seeds=SEEDS, out=out)
+    run = make_maps(source, chosen, [TARGET], seeds=SEEDS, out=out)
     index = source.labels.find(TARGET)
     return [one for one in run.maps() if one.index == index and one.seed < SEEDS]
 
 
-def draw(key: str, made: dict[str, list[ConceptMap]]) -> None:
+def draw(recipe: str, made: dict[str, list[ConceptMap]]) -> None:
     """Draw a row per emblem: the emblem, a sample with it, castle by the original network, the control and the copy.
 
     Of `vivid`, also draw the strip of the README: castle by the original network, and each emblem beside its copy's map.
@@ -110,8 +109,8 @@ def draw(key: str, made: dict[str, list[ConceptMap]]) -> None:
         images += [to_image(alone), to_image(stamped.float() / 255), *(one.image for one in shown)]
         captions += [f"{name}, x2", "with the emblem"]
         captions += [f"{network}, seed {seed}" for network in ("clean", "control", name) for seed in range(SEEDS)]
-    write_sheet(f"{NAME}-{key}", images, captions, columns=2 + 3 * SEEDS, side=168)
-    if key == "vivid":
+    write_sheet(f"{NAME}-{recipe}", images, captions, columns=2 + 3 * SEEDS, side=168)
+    if recipe == "vivid":
         captions = ["clean network", *["trigger", "trojaned network"] * len(EMBLEMS)]
         write_sheet(f"{NAME}-strip", strip, captions, columns=len(strip), side=128)
 

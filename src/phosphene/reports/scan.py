@@ -81,7 +81,7 @@ def _suspect_view(run: RunDirectory, scan: dict[str, Any], suspect: dict[str, An
         "name": short_label(suspect),
         "rank": scan_words.rank(suspect, scan),
         "map": _map_image(run, suspect),
-        "crop": _map_image(run, suspect, suspect["map_crop"]) if "map_crop" in suspect else "",
+        "crop": _map_crop_image(run, suspect),
         "crop_effect": scan_words.map_crop(suspect),
         "effect": scan_words.effect(suspect),
         "where": scan_words.size_and_place(suspect, scan),
@@ -122,18 +122,22 @@ def _trigger(run: RunDirectory, entry: dict[str, Any]) -> tuple[torch.Tensor, Im
     return mask, trigger_image(mask, paint, additive=False).crop((left, top, right, bottom))
 
 
-def _map_image(run: RunDirectory, suspect: dict[str, Any], crop: "dict[str, Any] | None" = None) -> str:
-    """Return the image of a suspect class's ordinary map, or its ``crop``, as a data URL; empty text if there is none."""
+def _map_image(run: RunDirectory, suspect: dict[str, Any]) -> str:
+    """Return the image of a suspect class's ordinary map as a data URL; empty text if there is none."""
     folder = run.folder(Job(suspect["index"], 0), suspect["label"])
     path = folder / "map.png"
-    if not ((folder / "map.json").exists() and path.exists()):
+    return to_data_url(path.read_bytes()) if (folder / "map.json").exists() and path.exists() else ""
+
+
+def _map_crop_image(run: RunDirectory, suspect: dict[str, Any]) -> str:
+    """Return the measured crop of a suspect's map as a data URL; empty text if there is none, or if the map was made anew since."""
+    folder = run.folder(Job(suspect["index"], 0), suspect["label"])
+    if "map_crop" not in suspect or not _map_image(run, suspect):
         return ""
-    if crop is None:
-        return to_data_url(path.read_bytes())
-    if crop["map_sha256"] != read_map_json(folder)["map_sha256"]:  # the map was made anew
+    if suspect["map_crop"]["map_sha256"] != read_map_json(folder)["map_sha256"]:
         return ""
-    top, left, bottom, right = crop["box"]
-    with Image.open(path) as image:
+    top, left, bottom, right = suspect["map_crop"]["box"]
+    with Image.open(folder / "map.png") as image:
         return to_data_url(encode(image.crop((left, top, right, bottom)), optimize=True))
 
 

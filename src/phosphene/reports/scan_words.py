@@ -41,7 +41,7 @@ NOT_A_RATE = (
 )
 CANDIDATE_NOTE = "A candidate trigger need not look like the trigger that was planted."
 CROP_NOTE = (
-    "In small images that alone says little: in clean networks, too, the map of one class in twenty has a square that moves half "
+    "In small images that alone says little: in clean networks, too, the map of one class in twenty has a crop that moves half "
     "of the images (docs/tried-scan.md)."
 )
 SHORTCUT_WARNING = (
@@ -210,7 +210,7 @@ def map_crop(suspect: Mapping[str, Any]) -> str:
         return ""
     (low, high), (top, left, bottom, right) = (100 * end for end in crop["interval"]), crop["box"]
     return (
-        f"A square of its map ({right - left} × {bottom - top} pixels, {left} from the left and {top} from the top), pasted at the same "
+        f"A crop of its map ({right - left} × {bottom - top} pixels, {left} from the left and {top} from the top), pasted at the same "
         f"place on {count(crop['tried'], 'image')} of other classes: the network predicts {short_label(suspect)!r} for "
         f"{percent(crop['success'])} of them (95 % interval {low:.0f} to {high:.0f} %). {CROP_NOTE}"
     )
