@@ -29,7 +29,7 @@ class ScanProgress:
     Attributes:
         doing: Name of the current part.
         share: Images run, as a share of those expected for all searches, below 1; ``None`` from then on: how many the
-            candidates take is not known beforehand.
+            candidates, and the crops of maps, take is not known beforehand.
     """
 
     doing: str

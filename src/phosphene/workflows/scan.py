@@ -203,7 +203,8 @@ def make_scan(
     if mapped and verdict.suspects:
         # A network that cannot be mapped still has a verdict.
         display.warn(_failure("the suspects could not be mapped", _map_suspects, plan, run, verdict, display.follow()))
-        display.warn(_failure("what crops of the maps do was not measured", _measure_map_crops, plan, run))
+        failure = _failure("what crops of the maps do was not measured", _measure_map_crops, plan, run, on_progress)
+        display.warn(failure)
         verdict = replace(verdict, document=SCAN.read(run.path) or verdict.document)
     return replace(verdict, report=write_report(run))
 
@@ -228,9 +229,9 @@ def stored_verdict(run: OpenRun, document: dict[str, Any]) -> ScanVerdict:
     return ScanVerdict(**vars(read_verdict(run, document)), document=document, run=run, report=report, cached=True)
 
 
-def _engine(plan: ScanPlan) -> ScanEngine:
+def _engine(plan: ScanPlan, on_images: "Callable[[int], None] | None" = None) -> ScanEngine:
     """Return an engine for the scanned network, to be opened with ``with``, in the precision that it is scanned in."""
-    return ScanEngine(plan.classifier, device=plan.device, precision=single_precision(plan.precision))
+    return ScanEngine(plan.classifier, on_images, device=plan.device, precision=single_precision(plan.precision))
 
 
 def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> ScanVerdict:
@@ -258,22 +259,26 @@ def _map_suspects(plan: ScanPlan, run: OpenRun, verdict: Verdict, on_progress: C
     suspects = [one.index for one in verdict.suspects]
     options: dict[str, Any] = {"device": plan.device, "precision": plan.precision}
     maps = plan_maps(plan.classifier, plan.recipe, plan.pool, run.path, suspects, **options)
-    execute(maps, on_progress=on_progress)
-    write_own_predictions(run, plan.classifier, device=plan.device)
+    try:
+        execute(maps, on_progress=on_progress)
+    finally:  # also of the maps beside one that could not be made
+        write_own_predictions(run, plan.classifier, device=plan.device)
 
 
-def _measure_map_crops(plan: ScanPlan, run: OpenRun) -> None:
+def _measure_map_crops(plan: ScanPlan, run: OpenRun, on_progress: Callable[[ScanProgress], None]) -> None:
     """Measure what crops of the suspects' maps do when they are pasted on samples, and write it into ``scan.json``.
 
     Suspects without a map, and those whose crop is known, are left as they are.
     """
     document, hashes = SCAN.read(run.path), run.map_hashes()
     crops = {}
-    with _engine(plan) as engine:
+    doing = ""
+    with _engine(plan, lambda _: on_progress(ScanProgress(doing, None))) as engine:
         for one in document["suspects"] if document else []:
             sha256 = hashes.get((one["index"], 0))
             if sha256 is None or sha256 == one.get("map_crop", {}).get("map_sha256"):
                 continue
+            doing = f"try crops of the map of {plan.classifier.labels.short(one['index'])}"
             mapped = run.read(run.folder(Job(one["index"], 0), one["label"]))
             crop = best_crop(engine, plan.pool, mapped.pixels, one["index"])
             if crop.effect.tried:
