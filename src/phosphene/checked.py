@@ -46,8 +46,8 @@ NUMBER_TYPES: tuple[tuple[Any, Any], ...] = ((bool | np.bool_, bool), (Integral,
 def checked() -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator whose functions, or classes when they are called, raise ArgumentError for an argument that does not fit.
 
-    It may have a wrong type, or be an option that the function lacks, or one that is missing. Numbers of other libraries
-    reach the function as Python's own.
+    It may have a wrong type, or be an option that the function lacks, or one that is missing, or a path with a null
+    character. Numbers of other libraries reach the function as Python's own.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -75,6 +75,10 @@ def checked() -> Callable[[Callable[P, R]], Callable[P, R]]:
             for option, value in binding.arguments.items():
                 if option in hints and (type_names := wanted(hints[option], value)):
                     raise ArgumentError(f"{option} is {describe(value)}; it must be {type_names}.")
+                if isinstance(value, str | PathLike) and "\0" in str(value):
+                    raise ArgumentError(
+                        f"{option} is {describe(value)}; leave out the null character, which no path has."
+                    )
                 binding.arguments[option] = own_number(value)
             return function(*binding.args, **binding.kwargs)
 

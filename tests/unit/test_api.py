@@ -530,6 +530,7 @@ def test_an_argument_that_does_not_fit_is_a_type_error_and_no_error_of_the_recip
 
 
 LONG = "x" * 300  # no file system has so long a name
+NULL = "leave out the null character, which no path has"
 NO_PATH = {
     "model": (lambda _: ph.load(LONG), "there is no model"),
     "weights": (lambda _: ph.card(f"{LONG}.safetensors"), "there is no model"),
@@ -542,6 +543,19 @@ NO_PATH = {
     "save": (lambda maps: maps.save(LONG), "File name too long. Choose another"),
     "card out": (lambda _: ph.card("demo:shapes", f"{LONG}.toml"), "File name too long. Choose another"),
     "serve": (lambda _: ph.serve(LONG), "is not a directory"),
+    "null in model": (lambda _: ph.load("a\0"), NULL),
+    "null in samples": (lambda _: ph.load_samples(Path("a\0"), (3, 8, 8)), NULL),
+    "null in run": (lambda _: ph.open_run("a\0"), NULL),
+    "null in scan": (lambda _: ph.open_scan(Path("a\0")), NULL),
+    "null in OpenRun": (lambda _: ph.OpenRun("a\0"), NULL),
+    "null in runs": (lambda _: ph.site(["a\0"]), NULL),
+    "null in site": (lambda maps: ph.site(maps, "a\0"), NULL),
+    "null in film": (lambda maps: ph.film(maps, "a\0.webp"), NULL),
+    "null in grid": (lambda maps: maps.grid().save("a\0.png"), NULL),
+    "null in compare": (lambda maps: ph.compare(maps, maps, out="a\0.html"), NULL),
+    "null in out": (lambda _: ph.map_concepts("demo:shapes", "star", out="a\0", **HOW), NULL),
+    "null in save": (lambda maps: maps.save(Path("a\0")), NULL),
+    "null in card": (lambda _: ph.card("demo:shapes", "a\0.toml"), NULL),
 }
 
 

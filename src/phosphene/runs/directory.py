@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from phosphene.checked import checked
 from phosphene.concept_map import ConceptMap, Job, kind_facts
 from phosphene.concepts import Concept
 from phosphene.errors import RunError
@@ -44,6 +45,7 @@ class RunDirectory:
         path: The directory. :meth:`begin` creates it, :meth:`maps` reads it.
     """
 
+    @checked()
     def __init__(self, path: "str | Path") -> None:
         self.path = Path(path)
         self._facts: tuple[Any, dict[str, Any]] | None = None  # what run.json held, and what told its state then
