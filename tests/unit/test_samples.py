@@ -563,11 +563,23 @@ def test_of_several_arrays_of_images_none_is_chosen(tmp_path):
     images, masks = np.zeros((5, *SHAPE), np.uint8), np.zeros((5, *SHAPE[1:]), np.uint8)
     np.savez(tmp_path / "a.npz", train=images, test=images, labels=np.arange(5))
     with pytest.raises(
-        SamplesError, match=r"a\.npz holds several arrays that may be images \(train, test\): save the one to take"
+        SamplesError,
+        match=r"a\.npz holds several arrays that may be images \(train, test\): call the one to take 'images'",
     ):
         load_samples(tmp_path / "a.npz", SHAPE)
     np.savez(tmp_path / "b.npz", masks=masks, train=images)
     assert len(load_samples(tmp_path / "b.npz", SHAPE)) == 5
+
+
+@pytest.mark.parametrize("name", ["images", "X"])
+def test_of_several_arrays_of_images_the_one_of_that_name_is_taken(tmp_path, name):
+    images, masks = np.full((5, *SHAPE[1:]), 7, np.uint8), np.zeros((5, *SHAPE[1:]), np.uint8)
+    np.savez(tmp_path / "a.npz", masks=masks, **{name: images})
+    pool = load_samples(tmp_path / "a.npz", SHAPE)
+    assert (len(pool), pool.pixels.unique().tolist()) == (5, [7])
+    np.savez(tmp_path / "a.npz", image=masks, **{name: images})
+    with pytest.raises(SamplesError, match="several arrays that may be images"):
+        load_samples(tmp_path / "a.npz", SHAPE)
 
 
 def test_examples_of_classes_come_from_the_labels_of_arrays(tmp_path):

@@ -1,4 +1,4 @@
-"""Samples as arrays: ``.npy``, or the one array of an ``.npz`` that has the shape of images."""
+"""Samples as arrays: ``.npy``, or of an ``.npz`` the one array that has the shape of images, or of several the one of that name."""
 
 import zipfile
 from pathlib import Path
@@ -14,13 +14,15 @@ from phosphene.samples.images import to_bytes
 from phosphene.samples.pool import RGB, random_subset
 
 MAX_BYTES = 4_000_000_000
+IMAGE_NAMES = ("image", "images", "x")  # of the array to take if several have the shape of images, as masks have, too
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     """Return up to 2,048 images of a ``.npy`` or ``.npz`` file, uint8 (n, c, h, w) fitted to ``shape``, and an empty list.
 
     Raises:
-        SamplesError: the file is unreadable, or holds no array of images with the right number of channels, or several.
+        SamplesError: the file is unreadable, or holds no array of images with the right number of channels, or several
+            of which not one alone is called as :data:`IMAGE_NAMES` are.
     """
     # Damaged archives fail in zipfile, zlib, numpy or the parser of headers; given a name, numpy leaves them open.
     with one_line(SamplesError, f"sample file {where} holds no readable arrays"), Path(where).open("rb") as file:
@@ -38,10 +40,13 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         if fitting:
             break
     if len(fitting) > 1:
-        raise SamplesError(
-            f"{called} holds several arrays that may be images ({', '.join(fitting)}): save the one to take, and its labels if "
-            "there are any, in a file of its own."
-        )
+        named = [name for name in fitting if name.lower() in IMAGE_NAMES]
+        if len(named) != 1:
+            raise SamplesError(
+                f"{called} holds several arrays that may be images ({', '.join(fitting)}): call the one to take 'images', and "
+                "its labels, if there are any, 'labels', or save it in a file of its own."
+            )
+        fitting = {named[0]: fitting[named[0]]}
     if not fitting:
         listed = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in arrays.items())
         raise SamplesError(
