@@ -12,7 +12,7 @@ from phosphene.concepts import FIRST_UNIT, Concept, Sides
 from phosphene.engine import Engine
 from phosphene.engine.targets import hits, targets_of
 from phosphene.engine.units import mean_activations
-from phosphene.errors import CardError, ConceptError, RunError
+from phosphene.errors import CardError, ConceptError, PhospheneError, RunError
 from phosphene.labels import Labels
 from phosphene.mapper.units import engine_and_targets, resolve_units
 from phosphene.metrics.predictions import logits_of_maps
@@ -195,6 +195,14 @@ class TestWithUnits:
             assert not hasattr(view, "added")
             assert view.logits_of_samples(pool).shape[1] == plain.shape[1] + 1
             assert engine.logits_of_samples(pool) is plain
+
+    def test_is_closed_with_its_engine_and_says_so(self):
+        with Engine(tiny.classifier(), device="cpu") as engine:
+            view = engine.with_units([Unit("3", 2)], samples())
+            inner = view.with_units([Unit("3", 1)], samples())
+        for closed in (engine, view, inner):
+            with pytest.raises(PhospheneError, match="the engine is closed"):
+                closed.logits(torch.rand(1, 3, 16, 16))
 
     def test_leaves_no_hook_behind_when_the_network_fails(self):
         classifier = tiny.classifier()

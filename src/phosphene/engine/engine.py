@@ -80,6 +80,7 @@ class Engine:
         self.forwards = Forwards(self)
         self._channels_first = False  # whether images and weights have channels first in memory, which is mostly slower
         self._opened: ExitStack | None = None
+        self._parent: Engine | None = None  # the one that this one adds units to, and is closed with
         self._captured: CapturedSteps | None = None  # on a GPU, while the engine is open
         self._measured: dict[Hashable, tuple[Tensor, Any]] = {}  # samples, and what was measured on them
 
@@ -104,6 +105,11 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         if self._opened is not None:
             self._opened.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the network can be run: inside the ``with`` block of this engine, or of the one that it adds units to."""
+        return self._opened is not None if self._parent is None else self._parent.is_open
 
     def _close(self) -> None:
         """Mark the engine as closed; drop captured steps, cached logits and activations, and the chosen forward pass."""
@@ -213,6 +219,7 @@ class Engine:
         if self._captured is not None:
             self._captured.drop(kept=self)  # those of other units, whose maps are finished
         vars(view).update(_opened=self._opened, _channels_first=self._channels_first, _captured=self._captured)
+        view._parent = self
         return view
 
     def activations_of_samples(self, samples: Tensor, layer: str) -> Tensor:
@@ -259,7 +266,7 @@ class Engine:
 
     def _network(self, images: Tensor, forward: "Forward | None" = None) -> Tensor:
         """Run the network, or ``forward``, on images that are on its device; return logits (n, classes); PhospheneError if closed."""
-        if self._opened is None:
+        if not self.is_open:
             raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
         try:
             with torch.autocast(self.device.type, self.autocast, self.autocast is not None, cache_enabled=False):
