@@ -139,14 +139,18 @@ def test_of_an_unfinished_run_the_finished_maps_are_judged_whatever_stands_for_i
     given = UNFINISHED[name](run)
     warning = r"1 of 4 maps of .*run are not finished: only the others are judged, and nothing is written\.$"
     with pytest.warns(PhospheneWarning, match=warning):
-        (score,) = ph.score(given, network, progress=False)
+        (score,) = scores = ph.score(given, network, progress=False)
     assert (score.source, score.maps) == ("tiny", 3)
+    clause = f"1 of 4 maps of {run.path} are not finished"
+    assert scores.below() == scores[:1].below() == [clause]
+    assert len(scores.below(min_top1=1.1)) == 2
     with pytest.warns(PhospheneWarning, match=warning):
         found = ph.check(given, model=network, only="fidelity", progress=False)
     assert places(found.plan.context.maps) == places(stored[1:])
     assert found.report is None
+    assert found.not_passed == [clause]
     assert files(run) == []
-    ph.score(run[:2], network, progress=False)  # a part that was chosen gets no warning
+    assert ph.score(run[:2], network, progress=False).below() == []  # a part that was chosen gets no warning
     assert ph.report(given) == run.path / "report.html"
 
 

@@ -1,6 +1,6 @@
 """A score as ``scores.json`` stores it: how a target classifies a source's maps."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Any, Self, SupportsIndex, TypeVar, get_args, get_origin, get_type_hints, overload
@@ -202,7 +202,11 @@ ScoreT = TypeVar("ScoreT", bound=Score)
 
 
 class Scores(list[ScoreT]):
-    """A list of scores, as :func:`phosphene.score` returns it, that a notebook shows as a table; a slice is one, too."""
+    """A list of scores, as :func:`phosphene.score` returns it, or a slice of one; ``unfinished`` has a clause per unfinished run."""
+
+    def __init__(self, scores: Iterable[ScoreT] = (), unfinished: Sequence[str] = ()) -> None:
+        super().__init__(scores)
+        self.unfinished = list(unfinished)
 
     @overload
     def __getitem__(self, place: SupportsIndex) -> ScoreT: ...
@@ -210,16 +214,16 @@ class Scores(list[ScoreT]):
     def __getitem__(self, place: "slice[Any, Any, Any]") -> Self: ...
     def __getitem__(self, place: "SupportsIndex | slice[Any, Any, Any]") -> "ScoreT | Self":
         found = super().__getitem__(place)
-        return type(self)(found) if isinstance(found, list) else found
+        return type(self)(found, self.unfinished) if isinstance(found, list) else found
 
     def below(self, *, min_top1: float = 0.0, min_m_score: float = 0.0) -> list[str]:
-        """Return a clause for every score that is below a minimum; each target has to reach them on the maps of each run.
+        """Return a clause for every run that is not finished, and for every score below a minimum, which all have to reach.
 
         Args:
             min_top1: Least ``top1_all``, in [0, 1].
             min_m_score: Least ``m_score``, in [0, 1]; above 0, a score that has none does not reach it.
         """
-        clauses = []
+        clauses = [*self.unfinished]
         for one in self:
             maps = getattr(one, "run", one.source)
             if one.top1_all < min_top1:

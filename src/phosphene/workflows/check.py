@@ -37,6 +37,7 @@ class CheckPlan:
         concepts: Number of different concepts, also of those that ``context.most`` leaves out.
         cached: Findings of earlier commands on the same maps, samples and concepts.
         sha256: Hash over the run's maps.
+        unfinished: :attr:`JudgedMaps.unfinished` of what is checked.
     """
 
     run: "RunDirectory | None"
@@ -45,6 +46,7 @@ class CheckPlan:
     concepts: int = 0
     cached: dict[str, Finding] = field(default_factory=dict)
     sha256: str = ""
+    unfinished: str = ""
 
     @property
     def cost(self) -> dict[str, int]:
@@ -122,8 +124,12 @@ class Findings(list[Finding]):
 
     @property
     def not_passed(self) -> list[str]:
-        """Name and verdict of every check that has a rule to pass and was not passed: it failed, or could not be judged."""
-        return [f"{one.name}: {one.verdict}" for one in self if one.verdict not in ("passed", "figures only")]
+        """Name and verdict of every check that has a rule to pass and was not passed: it failed, or could not be judged.
+
+        Of a run that is not finished, a clause that says so comes first.
+        """
+        not_passed = [f"{one.name}: {one.verdict}" for one in self if one.verdict not in ("passed", "figures only")]
+        return [self.plan.unfinished, *not_passed] if self.plan.unfinished else not_passed
 
     def _repr_html_(self) -> str:
         """Return the findings as HTML that a notebook displays: a table of check, verdict and explanation."""
@@ -185,7 +191,8 @@ def plan_checks(
     context = CheckContext(origin.classifier, origin.pool, origin.recipe, _maps_to_check(judged), **options)
     subject = _subject_of_finding(context)
     cached = {name: Finding.from_dict(entry) for name, entry in earlier.items() if entry["subject"] == subject}
-    return CheckPlan(run, context, names, len({row["index"] for row in judged.rows}), cached, sha256)
+    concepts = len({row["index"] for row in judged.rows})
+    return CheckPlan(run, context, names, concepts, cached, sha256, judged.unfinished)
 
 
 def run_checks(

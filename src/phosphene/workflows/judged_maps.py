@@ -71,15 +71,17 @@ class JudgedMaps:
         return self.run if self.whole else None
 
     @property
+    def unfinished(self) -> str:
+        """A clause that counts the run's maps that are not finished; empty if all are, and for other maps than a run's."""
+        if self.run is None or self.maps is not None or self.whole:
+            return ""
+        jobs = len(self.facts["jobs"])
+        return f"{jobs - len(self.rows)} of {jobs} maps of {self.run.path} are not finished"
+
+    @property
     def doubt(self) -> "str | None":
         """A warning that maps of the run are missing, because it is not finished; ``None`` if none is due."""
-        if self.run is None or self.maps is not None or self.whole:
-            return None
-        jobs = len(self.facts["jobs"])
-        return (
-            f"{jobs - len(self.rows)} of {jobs} maps of {self.run.path} are not finished: only the others are judged, and "
-            "nothing is written."
-        )
+        return f"{self.unfinished}: only the others are judged, and nothing is written." if self.unfinished else None
 
     def read(self, rows: "Sequence[dict[str, Any]] | None" = None) -> Iterator[ConceptMap]:
         """Yield the maps; those of a run, by default of all its ``rows`` here, are read one after the other."""

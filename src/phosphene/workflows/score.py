@@ -134,7 +134,7 @@ def score_sources(
             if on_progress is not None:
                 on_progress(len(scores), total, name)
             scores[line, column] = _score_pair(source, target, hashes[target], device)
-    return Scores(scores[key] for key in sorted(scores))
+    return Scores((scores[key] for key in sorted(scores)), [one.unfinished for one in opened if one.unfinished])
 
 
 def _doubts(sources: Sequence[SourceMaps], targets: Sequence[Classifier], device: str) -> "Iterator[str | None]":
