@@ -20,7 +20,7 @@ from phosphene.contact_sheet import contact_sheet, layout
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
 from phosphene.reports import write_report
-from phosphene.reports.gallery import map_glance
+from phosphene.reports.glance import map_glance
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.samples.pool import make_pool
 from tests import tiny
@@ -58,7 +58,8 @@ def test_the_page_shows_every_finished_map_and_says_how_many_are_missing(page):
 
 
 def glance(held_out, rates):
-    cards = [{"map": {"index": 0, "p_class": 1.0, "targeting_rate": rate}, "own": None} for rate in rates]
+    facts = {"index": 0, "short": "lion", "p_class": 1.0}
+    cards = [{"map": {**facts, "targeting_rate": rate}, "own": None} for rate in rates]
     return map_glance({"model": {"name": "tiny"}, "samples": {"held_out": held_out}}, cards)
 
 
@@ -79,6 +80,22 @@ def test_where_no_held_out_sample_could_be_moved_there_is_a_reason_and_neither_f
 
 def test_fewer_than_four_maps_earn_no_tick():
     assert [glance(51, [1.0] * maps)[0]["mark"] for maps in (1, 3, 4)] == ["", "", "good"]
+
+
+def test_contrasts_half_of_which_are_right_by_chance_have_a_line_of_their_own():
+    contrast = Concept.of_sides(Sides((0,), (3,)), tiny.LABELS)
+    facts = {"index": contrast.index, "short": contrast.label, "targeting_rate": 0.9}
+    contrasts = [{"map": facts | {"p_class": p}, "own": None} for p in (0.9, 0.9, 0.2, 0.1)]
+    lion = {"map": {**facts, "index": 0, "short": "lion", "p_class": 0.2}, "own": {"right": True, "independent": False}}
+    run = {"model": {"name": "tiny"}, "samples": {"held_out": 51}}
+    first, second, *_ = map_glance(run, [lion, *contrasts])
+    assert first == {
+        "mark": "",
+        "text": "tiny recognises the concept in 1 of its 1 map. Maps are optimised for that.",
+    }
+    text = "Of the two sides, tiny prefers the left one in 2 of its 4 maps of contrasts; by chance it would be half."
+    assert second == {"mark": "unsure", "text": f"{text} Maps are optimised for that."}
+    assert map_glance(run, contrasts)[0] == second
 
 
 def test_the_median_targeting_rate_has_no_tick_and_is_that_of_an_even_number_too():

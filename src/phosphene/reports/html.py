@@ -18,7 +18,8 @@ from phosphene.formats import count, heat, percent, probability, targeting_text
 from phosphene.image_files import encode
 from phosphene.labels import first_synonym
 from phosphene.reports.checks import check_section
-from phosphene.reports.gallery import map_section, notes_glance, sheet_of_maps
+from phosphene.reports.gallery import map_section, sheet_of_maps
+from phosphene.reports.glance import notes_glance
 from phosphene.reports.images import natural_images
 from phosphene.reports.made import made_section
 from phosphene.reports.scan import scan_section

@@ -13,7 +13,7 @@ from phosphene.errors import RunError
 from phosphene.image_files import encode, fitted
 from phosphene.labels import first_synonym
 from phosphene.reports.checks import check_section
-from phosphene.reports.gallery import map_glance, notes_glance
+from phosphene.reports.glance import map_glance, notes_glance
 from phosphene.reports.html import environment, read_static
 from phosphene.reports.made import made_section
 from phosphene.reports.scan import scan_section
