@@ -17,7 +17,7 @@ from phosphene.workflows.concept_maps import OpenRun
 from tests import tiny
 from tests.web import LABELS, SUBJECT, make, write_scan
 
-OTHERS = (None, True, 0, -1, 1.5, "x", "", [], [1], ["a"], {}, {"a": 1})
+OTHERS = (None, True, 0, -1, 2**70, 1.5, "x", "", [], [1], ["a"], {}, {"a": 1})
 MAP = "maps/lion-0/seed-0/map.json"
 
 
@@ -76,7 +76,7 @@ def errors_of(run, name, place, value):
 
 
 WRONG = {
-    MAP: [(("hits",), ["x", "x"]), (("loss", 0), None)],
+    MAP: [(("hits",), ["x", "x"]), (("loss", 0), None), (("contrast",), 2**70), (("index",), -(10**4000))],
     "checks.json": [
         (("checks", "fidelity", "subject"), {}),
         (("checks", "fidelity", "subject", "samples", "spec"), True),

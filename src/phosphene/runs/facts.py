@@ -132,6 +132,8 @@ def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any
 def missing_entry(data: Any, needed: Any, where: str = "") -> str:
     """Return the dotted name of the first ``needed`` entry that ``data`` lacks or holds in another type; empty if none.
 
+    A whole number of more than 64 bits, which no tensor holds, is of another type.
+
     Args:
         data: Value that was read from JSON.
         needed: A type; or what each entry of a table must be, by its name, where ``*`` stands for all names, and a
@@ -159,6 +161,7 @@ def missing_entry(data: Any, needed: Any, where: str = "") -> str:
                 return lacking
         return ""
     fits = isinstance(needed, type | UnionType) and isinstance(data, needed)
+    fits = fits and not (isinstance(data, int) and data.bit_length() > 63)
     return "" if fits else where.removesuffix(".") or "a table"
 
 
