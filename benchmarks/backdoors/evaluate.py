@@ -24,7 +24,7 @@ from benchmarks.backdoors.specs import Spec, specs
 from benchmarks.backdoors.stored import stored
 from benchmarks.backdoors.tables import write_tables
 from benchmarks.common import RESULTS, ROOT, hardware, write_result, write_section
-from phosphene.backdoor.all_to_all import WORKS as ALL_TO_ALL_WORKS
+from phosphene.backdoor.all_to_all import LEAST_SHARE
 from phosphene.backdoor.candidate import works
 from phosphene.backdoor.measure import MEASURES, figures
 from phosphene.backdoor.null import Null
@@ -178,7 +178,7 @@ def ranked(line: dict[str, Any], variant: str) -> dict[str, Any]:
     ]
     if line["all_to_all"] is not None:
         p_value = null.all_to_all_p_value(line["all_to_all"]["figure"])
-        exchanged = p_value < ALPHA and line["all_to_all"]["figure"] >= ALL_TO_ALL_WORKS
+        exchanged = p_value < ALPHA and line["all_to_all"]["figure"] >= LEAST_SHARE
         found["all_to_all"] = {**line["all_to_all"], "p_value": p_value, "works": exchanged}
     proof = [*found["suspects"], *([found["all_to_all"]] if found["all_to_all"] else [])]
     undecided = INCONCLUSIVE if found["suspects"] else CLEAN

@@ -23,7 +23,7 @@ from phosphene.prompts import label_of, prompts_of, replace_prompts, split_spec
 from phosphene.samples import InMemory, SamplePool, default_samples, load_samples
 from phosphene.sources import add_prompts, load
 from phosphene.two_tower import ImageTower, PromptClassifier, texts_fix
-from phosphene.units import FORMS, LOW, Unit
+from phosphene.units import LOW_PREFIX, UNIT_PREFIXES, Unit
 
 MOST_SEEDS = 2**32
 
@@ -166,13 +166,13 @@ def _concepts_named(text: str, classifier: Classifier) -> list[Concept]:
     An expression that means none is a ConceptError.
     """
     labels = classifier.labels
-    if text.startswith(FORMS) and not labels.has(text):
+    if text.startswith(UNIT_PREFIXES) and not labels.has(text):
         return [Concept.of_unit(unit) for unit in Unit.parse(text)]
     if isinstance(classifier.module, ImageTower):
         raise _no_texts(classifier, text)
-    if text.startswith(LOW) and not classifier.regression and not labels.has(text):
+    if text.startswith(LOW_PREFIX) and not classifier.regression and not labels.has(text):
         raise ConceptError(
-            f'{text!r}: {LOW}NAME is for networks whose card says output = "regression", not for classes.'
+            f'{text!r}: {LOW_PREFIX}NAME is for networks whose card says output = "regression", not for classes.'
         )
     try:
         if classifier.regression:
@@ -236,12 +236,14 @@ def _output_named(text: str, classifier: Classifier) -> Concept:
     labels = classifier.labels
     if classifier.measures and OPERATOR.search(text):
         raise ConceptError(f"{text!r} cannot be mapped: {classifier.measures}.")
-    low = text.startswith(LOW) and not labels.has(text)
-    name = text.removeprefix(LOW) if low else text
+    low = text.startswith(LOW_PREFIX) and not labels.has(text)
+    name = text.removeprefix(LOW_PREFIX) if low else text
     if not name.strip():
-        raise ConceptError(f"{text!r} lacks a name: write {LOW}NAME, such as {LOW + labels.short(0)!r}.")
+        raise ConceptError(f"{text!r} lacks a name: write {LOW_PREFIX}NAME, such as {LOW_PREFIX + labels.short(0)!r}.")
     if not labels.has(name) and OPERATOR.search(name):
-        raise ConceptError(f"{text!r}: outputs of a regression are mapped one by one, by -c NAME or -c {LOW}NAME.")
+        raise ConceptError(
+            f"{text!r}: outputs of a regression are mapped one by one, by -c NAME or -c {LOW_PREFIX}NAME."
+        )
     return _concept_of(labels.find(name), classifier, low=low)
 
 

@@ -18,11 +18,11 @@ from phosphene.input_space import InputSpace
 from phosphene.labels import Labels, check_labels
 from phosphene.module_state import evaluating, hash_weights
 from phosphene.outputs import (
-    KINDS,
+    LOGITS_NEEDED,
     MULTI_LABEL,
-    NEEDED,
+    ONE_NUMBER_KINDS,
+    OUTPUT_KINDS,
     REGRESSION,
-    SINGLE,
     detect_kind,
     is_single,
     parse_output,
@@ -150,13 +150,13 @@ class Classifier:
             if not torch.allclose(output, repeated_output, rtol=1e-3, atol=1e-5, equal_nan=True):
                 self._notes = (*self._notes, UNREPEATABLE_NOTE)
             if not is_single(output) and (output.ndim != 2 or len(output) != 1 or not output.numel()):
-                raise CardError(f"network {self.name} returns {tuple(output.shape)}; {NEEDED}.")
+                raise CardError(f"network {self.name} returns {tuple(output.shape)}; {LOGITS_NEEDED}.")
             try:
                 kind = self._output if self._output != "auto" else detect_kind(*self._test_outputs(output, grey))
                 refuse_wrong_count(kind, output)
             except CardError as error:
                 raise CardError(f"network {self.name} {error}") from None
-        count = 2 if kind in SINGLE else output.numel()
+        count = 2 if kind in ONE_NUMBER_KINDS else output.numel()
         if self._labels is not None and len(self._labels) != count:
             part = f" in its part {write_output(None, self._part)}" if self._part else ""
             raise CardError(
@@ -242,7 +242,7 @@ class Classifier:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user, one line each: how it was loaded, and how its output is converted."""
-        note = (self.regression and self.measures) or KINDS[self.output]  # runs the network, which may add notes
+        note = (self.regression and self.measures) or OUTPUT_KINDS[self.output]  # runs the network, which may add notes
         return (*self._notes, note) if note else self._notes
 
     @cached_property
@@ -253,7 +253,7 @@ class Classifier:
             return Labels(self._labels or [f"output {index}" for index in range(count)], what=("output", "outputs"))
         if self._labels is not None:
             return self._labels
-        return Labels(["negative", "positive"]) if kind in SINGLE else Labels.numbered(count)
+        return Labels(["negative", "positive"]) if kind in ONE_NUMBER_KINDS else Labels.numbered(count)
 
     @property
     def given_labels(self) -> tuple[str, ...]:

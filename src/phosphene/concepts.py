@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from phosphene.errors import RunError
 from phosphene.labels import OPERATOR, first_synonym, unambiguous_name
-from phosphene.units import FORMS, Unit
+from phosphene.units import UNIT_PREFIXES, Unit
 
 # Numbers of unions and contrasts begin here, above all class indices; the rest of a number is a hash of 48 bits.
 FIRST_NUMBER = 2**48
@@ -252,5 +252,5 @@ def kind_and_index(index: int, label: str) -> str:
     if is_class(index):
         return f"class {index}"
     if is_unit(index):
-        return next((form[:-1] for form in FORMS if label.startswith(form)), "output")
+        return next((form[:-1] for form in UNIT_PREFIXES if label.startswith(form)), "output")
     return "contrast" if " vs " in re.sub('"[^"]*"', "", label) else "union"

@@ -7,7 +7,7 @@ from phosphene.concepts import Concept, Sides
 from phosphene.errors import CardError, ConceptError
 from phosphene.labels import INDEX, OPERATOR, Labels, first_synonym
 from phosphene.prompts import TEXT, label_of, replace_prompts
-from phosphene.units import FORMS
+from phosphene.units import UNIT_PREFIXES
 
 # Parses of an ambiguous expression that are told apart.
 MOST_PARSES = 8
@@ -182,7 +182,7 @@ def _find(name: str, labels: Labels, *, quoted: bool = False) -> tuple[int, ...]
     try:
         return labels.members(name, quoted=quoted)
     except ConceptError as error:
-        if name.startswith(FORMS):
+        if name.startswith(UNIT_PREFIXES):
             raise ConceptError(
                 f"{name!r} is a unit in an expression: units are mapped one by one, each by its own -c."
             ) from None

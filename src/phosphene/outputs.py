@@ -15,7 +15,7 @@ from torch import Tensor
 from phosphene.errors import CardError, nearest
 
 # kind -> a note for the user; none for logits
-KINDS = {
+OUTPUT_KINDS = {
     "logits": "",
     "probabilities": "the network returns probabilities; their logarithms are used as logits",
     "log-probabilities": "the network returns log-probabilities; they are used as logits",
@@ -27,8 +27,8 @@ KINDS = {
     ),
     "regression": "the outputs are measurements (regression): each is mapped by its own value, relative to the samples",
 }
-SINGLE = ("logit", "probability")
-NEEDED = "logits of shape (n, classes) are needed"
+ONE_NUMBER_KINDS = ("logit", "probability")
+LOGITS_NEEDED = "logits of shape (n, classes) are needed"
 MULTI_LABEL = ("multi-label", "multi-label-probabilities")
 REGRESSION = "regression"
 
@@ -42,7 +42,7 @@ def parse_output(declared: "str | int") -> tuple["str | int | None", "slice | No
         declared: A kind or ``auto``; a position or key, such as ``1`` or ``out``; a part, ``[3:7]``; or several of
             these, ``out[3:7]:probabilities``.
     """
-    kinds = ("auto", *KINDS)
+    kinds = ("auto", *OUTPUT_KINDS)
     if declared in kinds:
         return None, None, str(declared)
     which, colon, kind = str(declared).rpartition(":")
@@ -78,7 +78,7 @@ def select(output: Any, which: "str | int | None", classes: "int | None") -> tup
         CardError: no tensor, or more than one, can be the logits, or there is none of this position or key.
     """
     if isinstance(output, Tensor) and which is not None:
-        names = ["auto", *KINDS]
+        names = ["auto", *OUTPUT_KINDS]
         raise CardError(
             f"returns one tensor, and output {which!r} is unknown: use {', '.join(names)}, or a part such as [3:7]."
             f"{nearest(str(which), names)}"
@@ -101,7 +101,7 @@ def select(output: Any, which: "str | int | None", classes: "int | None") -> tup
         listing = ", ".join(f"{key!r}: {tuple(value.shape)}" for key, value in tensors.items())
         what = f"several outputs ({listing})" if tensors else type(output).__name__
         choices = " or ".join(map(repr, candidates))
-        fix = f"choose one by its position or key: output = {choices}" if candidates else NEEDED
+        fix = f"choose one by its position or key: output = {choices}" if candidates else LOGITS_NEEDED
         raise CardError(f"returns {what}; {fix}.")
     return tensors[which], which
 
@@ -151,8 +151,8 @@ def refuse_wrong_count(kind: str, output: Tensor) -> None:
         CardError: it has; the message lists the kinds that are possible.
     """
     has_one_value = is_single(output)
-    if kind != REGRESSION and (kind in SINGLE) != has_one_value:
-        alternatives = [one for one in KINDS if one == REGRESSION or (one in SINGLE) == has_one_value]
+    if kind != REGRESSION and (kind in ONE_NUMBER_KINDS) != has_one_value:
+        alternatives = [one for one in OUTPUT_KINDS if one == REGRESSION or (one in ONE_NUMBER_KINDS) == has_one_value]
         raise CardError(
             f"has {output.numel()} output(s), which cannot be {kind}: leave output out, or declare "
             f"{', '.join(alternatives[:-1])} or {alternatives[-1]}."
@@ -170,13 +170,13 @@ def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> st
     Raises:
         CardError: they are several softmaxes side by side.
     """
-    candidates, values = set(KINDS), []
+    candidates, values = set(OUTPUT_KINDS), []
     for output in chain(outputs, _needed_extremes(candidates, extreme)):
         candidates &= set(_fitting_kinds(output))
         values.append(output.detach().double().flatten())
         if not candidates:
             return "logit" if is_single(output) else "logits"
-    kinds = [kind for kind in KINDS if kind in candidates]  # of both kinds of probabilities, those that sum to 1
+    kinds = [kind for kind in OUTPUT_KINDS if kind in candidates]  # of both kinds of probabilities, those that sum to 1
     is_constant = all(torch.equal(one, values[0]) for one in values)
     if kinds[0] in MULTI_LABEL and not is_constant:
         _refuse_levels(torch.stack(values), _slack(output))
@@ -245,7 +245,7 @@ def to_logits(output: Tensor, kind: str) -> Tensor:
         return _bounded_log(output)
     if kind == "multi-label-probabilities":
         return _bounded_log(output) - _bounded_log(1 - output)
-    if kind in SINGLE:
+    if kind in ONE_NUMBER_KINDS:
         z = output.reshape(-1, 1)
         return torch.cat([torch.zeros_like(z), z] if kind == "logit" else [_bounded_log(1 - z), _bounded_log(z)], 1)
     return output.reshape(-1, 1) if kind == REGRESSION and output.ndim < 2 else output

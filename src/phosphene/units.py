@@ -17,8 +17,8 @@ from phosphene.errors import ConceptError, one_line
 from phosphene.labels import OPERATOR, unambiguous_name
 from phosphene.textfile import missing
 
-FORMS = ("unit:", "direction:")
-LOW = "low:"
+UNIT_PREFIXES = ("unit:", "direction:")
+LOW_PREFIX = "low:"
 SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 
 
@@ -83,7 +83,7 @@ class Unit:
     def expression(self) -> str:
         """The text that names this unit, as :meth:`parse` takes it; ``[low:]OUTPUT`` for an output."""
         if not self.layer:
-            return LOW * self.low + unambiguous_name(self.channel or 0, self.output)
+            return LOW_PREFIX * self.low + unambiguous_name(self.channel or 0, self.output)
         return f"direction:{self.file}@{self.layer}" if self.direction else f"unit:{self.layer}:{self._channel}"
 
     @property
@@ -93,7 +93,7 @@ class Unit:
         It is ``[low:]OUTPUT`` for an output.
         """
         if not self.layer:
-            return LOW * self.low + self.output
+            return LOW_PREFIX * self.low + self.output
         return (f"direction:{Path(self.file).name}@{self.layer}" if self.direction else self.expression).replace(
             ",", " "
         )

@@ -13,7 +13,7 @@ from phosphene.concepts import Sides
 from phosphene.engine.losses import log_odds
 from phosphene.engine.targets import targets_of, virtual_logits
 from phosphene.errors import CardError, ConceptError
-from phosphene.outputs import KINDS, MULTI_LABEL, REGRESSION, detect_kind, parse_output, to_logits, write_output
+from phosphene.outputs import MULTI_LABEL, OUTPUT_KINDS, REGRESSION, detect_kind, parse_output, to_logits, write_output
 from tests import tiny
 
 
@@ -39,7 +39,7 @@ ENDS = {
     "regression": Ends(nn.Identity()),
 }
 DETECTED = [
-    kind for kind in KINDS if kind not in ("multi-label", REGRESSION)
+    kind for kind in OUTPUT_KINDS if kind not in ("multi-label", REGRESSION)
 ]  # which look like logits, and are declared
 
 
@@ -53,11 +53,11 @@ def test_kinds_are_detected_and_noted(kind, dtype):
     module = copy.deepcopy(ENDS[kind]).to(dtype)
     found = ph.Classifier(module, size=16)
     assert found.output == kind
-    assert found.notes == ((KINDS[kind],) if KINDS[kind] else ())
+    assert found.notes == ((OUTPUT_KINDS[kind],) if OUTPUT_KINDS[kind] else ())
     assert found.num_classes == (2 if kind in ("logit", "probability") else 5)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in (*MULTI_LABEL, REGRESSION)])
+@pytest.mark.parametrize("kind", [kind for kind in OUTPUT_KINDS if kind not in (*MULTI_LABEL, REGRESSION)])
 def test_logits_have_the_probabilities_that_the_network_means(kind):
     found = ph.Classifier(ENDS[kind], size=16)
     raw = tiny.network()(images())
@@ -65,7 +65,7 @@ def test_logits_have_the_probabilities_that_the_network_means(kind):
     torch.testing.assert_close(found.logits(images()).softmax(1), meant)
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", list(OUTPUT_KINDS))
 def test_each_kind_is_mapped(kind):
     (one,) = ph.map_concepts(ph.Classifier(ENDS[kind], size=16), [1], overrides=tiny.SHORT, device="cpu")
     assert one.nu.abs().max() > 0

@@ -199,9 +199,9 @@ def test_a_unit_or_direction_that_is_not_there_is_the_fault_of_the_concepts(tmp_
 
 def test_the_note_names_every_kind_of_concept():
     from phosphene.cli.map import command
-    from phosphene.units import FORMS, LOW
+    from phosphene.units import LOW_PREFIX, UNIT_PREFIXES
 
     (option,) = [one for one in command.params if one.name == "concepts"]
-    for form in ("text:", LOW, *FORMS):
+    for form in ("text:", LOW_PREFIX, *UNIT_PREFIXES):
         assert form in option.help
         assert any(form in one for one in CONCEPT_FORMS), form

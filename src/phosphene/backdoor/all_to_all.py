@@ -27,7 +27,7 @@ STEPS, DRAWN = 15, 32  # steps of a refinement, and samples per step
 FEWEST = 5  # held-out samples of a class from which its share counts
 LEAST_CLASSES = 3  # classes with so many samples: at least these, and half of all
 SURE = 8.0  # log-odds beyond which a sample counts no more, so that none outweighs the others
-WORKS = 0.5  # share of the samples that must reach the class of their own
+LEAST_SHARE = 0.5  # share of the samples that must reach the class of their own
 # Images that a search sends through the network, about; a backward pass counts as one more.
 PASSES = 2 * ((BEST + 8 * AROUND) * SECOND + REFINED * (2 * STEPS * DRAWN + HELD_OUT))
 
@@ -67,7 +67,7 @@ class AllToAll:
 
     def compared(self, p_value: float, alpha: float) -> "AllToAll":
         """Return a copy of this result with ``p_value``, and with ``works`` at ``alpha``."""
-        return replace(self, p_value=p_value, works=p_value < alpha and self.figure >= WORKS)
+        return replace(self, p_value=p_value, works=p_value < alpha and self.figure >= LEAST_SHARE)
 
 
 def search_all_to_all(held_out: Probes, windows: WindowSearch) -> "AllToAll | None":

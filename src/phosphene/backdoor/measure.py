@@ -15,7 +15,7 @@ from phosphene.backdoor.pairs import PAIR_EFFORT, search_pairs
 from phosphene.backdoor.probes import Probes, probes_of
 from phosphene.backdoor.routes import Route
 from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
-from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, window_contents, window_side
+from phosphene.backdoor.window import DEFAULT_EFFORT, PLAIN, Window, WindowSearch, window_contents, window_side
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.gradients import Gradients
@@ -206,8 +206,8 @@ def measure_passes(classifier: Classifier, *, pairs: bool = False) -> int:
     starts = 2 if m <= MAX_CLASSES_FOR_PAIRS else 1
     contents = starts * m + len(PLAIN)
     total = screen_passes(classes) if is_screened else 0
-    total += m * (2 * MARGIN_STEPS * starts + USUAL.passes + USUAL.refined_passes)
-    total += contents * USUAL.places**2 * USUAL.first
+    total += m * (2 * MARGIN_STEPS * starts + DEFAULT_EFFORT.passes + DEFAULT_EFFORT.refined_passes)
+    total += contents * DEFAULT_EFFORT.places**2 * DEFAULT_EFFORT.first
     if searches_pairs(classifier, pairs=pairs):
         refined_pairs = min(PAIR_EFFORT.per_source or m, m - 1) * m
         total += m * (m - 1) * PAIR_EFFORT.passes + refined_pairs * PAIR_EFFORT.refined_passes

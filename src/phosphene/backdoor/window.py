@@ -66,7 +66,7 @@ class Effort:
         return self.refined * (2 * ASCENT_STEPS * SAMPLES_PER_STEP + self.counted)
 
 
-USUAL = Effort()
+DEFAULT_EFFORT = Effort()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,14 @@ class WindowSearch:
     """
 
     def __init__(
-        self, engine: Engine, search: Probes, contents: Tensor, side: int, effort: Effort = USUAL, *, seed: int = 0
+        self,
+        engine: Engine,
+        search: Probes,
+        contents: Tensor,
+        side: int,
+        effort: Effort = DEFAULT_EFFORT,
+        *,
+        seed: int = 0,
     ) -> None:
         self.engine, self.search, self.contents, self.effort, self.seed = engine, search, contents, effort, seed
         self.multi_label = engine.classifier.multi_label
