@@ -69,6 +69,12 @@ def test_other_precisions(exported, precision):
     assert one.nu.abs().max() > 0
 
 
+@pytest.mark.parametrize("name", ["script.pt", "trace.ts"])
+def test_doctor_takes_scripts_whose_layers_cannot_be_read(tmp_path, name):
+    facts = ph.doctor(export(tmp_path / name, None), trust=True)
+    assert facts["classes"] == 5
+
+
 def test_the_card_and_the_file_are_the_same(exported):
     assert ph.load(exported, trust=True).sha256 == ph.load(exported.with_suffix(".toml"), trust=True).sha256
 
@@ -274,3 +280,27 @@ def test_a_traced_network_that_creates_tensors_elsewhere_is_named(tmp_path):
     with pytest.raises(CardError, match=line) as refused:
         refuse_mixture(error.value, "a", torch.device("cuda:0"), torch.float32)
     assert "\n" not in str(refused.value)
+
+
+class OneImage(nn.Module):
+    """A network whose forward pass takes the number of images, or only a constant, from the example it is traced with."""
+
+    def __init__(self, *, flat):
+        super().__init__()
+        self.network, self.flat = tiny.network(), flat
+
+    def forward(self, x):
+        features = self.network[:-1](x).reshape(1, -1)
+        return self.network[-1](features) if self.flat else self.network[-1](features[:, :8])
+
+
+@pytest.mark.parametrize("flat", [True, False], ids=["fails", "drops images"])
+def test_a_trace_for_one_image_gets_one_at_a_time(tmp_path, flat):
+    module = OneImage(flat=flat)
+    found = ph.load(export(tmp_path / "one.ts", 1, module), trust=True)
+    assert found.batch == 1
+    pixels = torch.rand((3, 3, 16, 16))
+    expected = torch.cat([module(found.input.normalise(one[None])) for one in pixels])
+    torch.testing.assert_close(found.logits(pixels), expected)
+    options = {"overrides": tiny.SHORT | {"statistics": 0}, "device": "cpu", "progress": False}
+    assert ph.map_concepts(found, [0], **options)[0].nu.isfinite().all()

@@ -14,7 +14,7 @@ from torch.distributions import Normal, kl_divergence
 
 from phosphene.engine import Engine
 from phosphene.engine.memory import at_one_micro_batch
-from phosphene.engine.modules import forward_hooks
+from phosphene.engine.modules import forward_hooks, hookable
 from phosphene.samples.synthetic import spectral_noise
 
 # Mean, and principal axes of the colour (one per column) with their variances, of ImageNet's pixels in [0, 1]:
@@ -59,7 +59,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
     _ = engine.classifier.num_classes  # asked for once, by a whole forward pass, which must not be stopped
     norms = [
         module
-        for module in engine.classifier.module.modules()
+        for module in hookable(engine.classifier.module)
         if all(isinstance(getattr(module, name, None), Tensor) for name in RUNNING_STATISTICS)
     ]
     reached: list[nn.Module] = []
