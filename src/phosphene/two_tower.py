@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, ConceptError, one_line
+from phosphene.labels import Labels
 from phosphene.module_state import evaluating, hash_weights
 
 # Texts that are embedded at once.
@@ -160,7 +161,10 @@ def with_prompts(model: TwoTower, classifier: Classifier, texts: Mapping[str, Se
         module = PromptClassifier(model, list(texts.values()))
     _refuse_same_rows(module.rows, list(texts), classifier.name)
     if len(texts) > 1:
-        return _around(module, classifier, spec, labels=list(texts), groups=classifier.groups, output="logits")
+        # By index, because labels that are whole texts lose their commas; the labels of the model come first.
+        given = Labels(classifier.given_labels)
+        groups = {name: [given.find_name(one) for one in members] for name, members in classifier.groups.items()}
+        return _around(module, classifier, spec, labels=list(texts), groups=groups, output="logits")
     text_classifier = _around(module, classifier, spec, labels=list(texts), output="regression")
     text_classifier.measures = (
         "one text has nothing to be told from, and is mapped by its own logit; name others to tell it from"

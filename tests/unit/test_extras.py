@@ -61,3 +61,11 @@ def test_the_command_installs_into_this_python_from_any_folder(monkeypatch, tmp_
         check=False,
     )
     assert "already satisfied: phosphene[serve]" in done.stdout, done.stderr  # and not another project of that name
+
+
+@pytest.mark.parametrize("options", [{"workers": 2}, {"executor": "ray"}], ids=str)
+def test_a_missing_ray_is_refused_before_anything_is_written(monkeypatch, tmp_path, options):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ph.errors.ExtraError, match=r"ray is .*pip install 'phosphene\[ray\]'"):
+        ph.map_concepts("demo:shapes", "star", out=tmp_path / "run", progress=False, **options)
+    assert not list(tmp_path.iterdir())

@@ -308,6 +308,18 @@ class TestTwoTowers:
         card = two_towers.write_card(tmp_path, 'labels = "labels.txt"', "templates = []")
         assert list(ph.load(card, trust=True).labels) == ["r red", "greg"]
 
+    @pytest.mark.parametrize(("templates", "label"), [([], "r red"), (["{}"], "r, red")])
+    @pytest.mark.parametrize("members", [["r, red", "greg"], ["r", 1], [0, 1]], ids=str)
+    def test_groups_of_a_model_hold_labels_with_commas_also_where_these_are_whole_texts(
+        self, templates, label, members
+    ):
+        model = Letters()
+        model.templates = tuple(templates)
+        given = ph.Classifier(model, size=4, labels=["r, red", "greg", "gb"], groups={"reddish": members})
+        one = to_classifier(given)
+        assert (one.labels[0], one.labels.groups) == (label, {"reddish": (0, 1)})
+        assert to_concepts("reddish", one)[0].sides.up == (0, 1)
+
     def test_templates_of_a_card_are_for_them_alone(self, tmp_path):
         card = tiny.make_card(tmp_path).write(templates=["a {}"])
         with pytest.raises(CardError, match="templates are for two-tower models"):
