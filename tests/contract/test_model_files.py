@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from phosphene.extras import require
 from tests import tiny, two_towers
 from tests.conftest import PATIENCE, ROOT
 from tests.contract.test_sources import versions
@@ -102,6 +103,13 @@ def newest(folder):
     return [["map", file]]
 
 
+def vit(folder):
+    """A ViT of timm, exported with the version of operators that torch 2.13 takes by itself."""
+    small = {"img_size": 16, "patch_size": 4, "depth": 2, "num_classes": 5}
+    network = require("timm", "timm").create_model("vit_tiny_patch16_224", **small)
+    return [["map", export(folder / "net.onnx", None, network, version=20)]]
+
+
 def transformer(folder):
     folder.mkdir()
     return [["map", f"hf:{save_vit(folder / 'vit')}"]]
@@ -180,6 +188,11 @@ FILES = {
         "`phosphene card net.onnx`, then `net.onnx`",
         exported("net.onnx", bare=True),
         ("onnx", "onnx2torch"),
+    ),
+    "ONNX of a ViT, with operators of version 20, torch's default": (
+        "`net.onnx` beside its card",
+        vit,
+        ("onnx", "onnx2torch", "timm"),
     ),
     "ONNX with operators of version 20 and `.onnx.data`": (
         "`net.onnx` beside its card",

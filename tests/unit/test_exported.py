@@ -19,8 +19,8 @@ CARD = 'exported = "{}"\n[input]\nsize = [16, 16]\nmean = [0.5, 0.5, 0.5]\nstd =
 KINDS = {"static.pt2": 2, "dynamic.pt2": None, "script.pt": None, "trace.ts": None, "static.onnx": 2, "any.onnx": None}
 
 
-def export(path, batch, network=None, size=(16, 16)):
-    """Export a network for ``batch`` pictures, or for any number."""
+def export(path, batch, network=None, size=(16, 16), version=13):
+    """Export a network for ``batch`` pictures, or for any number; ONNX with operators of ``version``."""
     network = (network or tiny.network()).eval()
     path.parent.mkdir(exist_ok=True)
     example = torch.rand((batch or 2, 3, *size), generator=torch.Generator().manual_seed(1))
@@ -31,7 +31,7 @@ def export(path, batch, network=None, size=(16, 16)):
         elif path.suffix == ".onnx":
             axes = None if batch else {"pixels": {0: "batch"}}
             names = {"input_names": ["pixels"], "dynamic_axes": axes}
-            torch.onnx.export(network, (example,), str(path), dynamo=False, opset_version=13, **names)
+            torch.onnx.export(network, (example,), str(path), dynamo=False, opset_version=version, **names)
         elif path.suffix == ".pt":
             torch.jit.script(network).save(str(path))
         else:

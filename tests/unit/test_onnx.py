@@ -12,6 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from torch import nn
 
 import phosphene as ph
 from phosphene.errors import CardError, PhospheneError
@@ -138,14 +139,14 @@ def test_what_torch_exports_today_has_newer_operators_and_its_weights_beside_it(
 
 def answers(tmp_path, nodes, tensors, version=17):
     """What nodes from ``x`` to ``y`` make of images, by phosphene and by ONNX's own evaluator."""
-    given = [numpy_helper.from_array(value, name) for name, value in tensors.items()]
-    pixels = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3, 6, 5])]
+    given = [numpy_helper.from_array(value, name) for name, value in tensors.items() if name]
+    pixels = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "h", "w"])]
     if version < 9:  # where weights are inputs, too
         pixels += [helper.make_tensor_value_info(one.name, one.data_type, one.dims) for one in given]
     output = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
     graph = helper.make_graph(nodes, "g", pixels, output, given)
     model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", version)], ir_version=8 if version > 8 else 3
+        graph, opset_imports=[helper.make_opsetid("", version)], ir_version=10 if version > 8 else 3
     )
     onnx.save(model, tmp_path / "a.onnx")
     images = torch.rand((2, 3, 6, 5), generator=torch.Generator().manual_seed(0))
@@ -194,6 +195,20 @@ NODES = {
     "Pad": (9, {}, {"pads": [0, 0, 1, 2, 0, 0, 3, 0], "value": 1.5}),
     "Resize": (10, {"s": np.array([1, 1, 2, 1], np.float32)}, {}),
     "BatchNormalization": (8, {name: np.array([1, 2, 3], np.float32) for name in "sbmv"}, {}),
+    "Gelu": (20, {}, {"approximate": "tanh"}),
+    "Pad, newer": (19, {"pads": np.array([0, 0, 1, 2, 0, 0, 3, 0]), "value": np.array(1.5, np.float32)}, {}),
+    "ReduceMax": (18, {"axes": np.array([2, 3])}, {"keepdims": 0}),
+    "ReduceMean": (18, {}, {"noop_with_empty_axes": 1}),
+    "ReduceL2": (20, {"axes": np.array([1])}, {}),
+    "Resize, newer": (19, {"": None, "s": np.array([1, 1, 2, 1], np.float32)}, {"antialias": 0, "mode": "linear"}),
+    "AveragePool": (22, {}, {"kernel_shape": [2, 2], "dilations": [1, 1]}),
+    "Slice": (
+        13,
+        {"from": np.array([1, -1]), "to": np.array([9, -9]), "axes": np.array([1, 3]), "by": np.array([1, -2])},
+        {},
+    ),
+    "Clip": (17, {"": None, "most": np.array(0.5, np.float32)}, {}),
+    "LayerNormalization": (17, {"scale": np.arange(5, dtype=np.float32), "shift": np.ones(5, np.float32)}, {}),
 }
 
 
@@ -204,6 +219,61 @@ def test_operators_that_onnx2torch_gets_wrong_or_does_not_know(tmp_path, name):
     nodes = [helper.make_node(operator, ["x", *tensors], ["y"], **attributes)]
     found, expected = answers(tmp_path, nodes, tensors, version)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("version", [17, 18, 20])
+def test_parts_are_split_as_onnx_splits_them(tmp_path, version):
+    given = {"num_outputs": 2} if version > 17 else {}
+    nodes = [helper.make_node("Split", ["x"], ["a", "b"], axis=2 if version == 17 else 3, **given)]
+    found, expected = answers(tmp_path, [*nodes, helper.make_node("Identity", ["b"], ["y"])], {}, version)
+    torch.testing.assert_close(found, expected)
+
+
+class Modern(nn.Module):
+    """What today's networks are made of: layer normalisation, GELU, parts of tensors, padding, clipping, new shapes."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches, self.norm, self.head = nn.Conv2d(3, 8, 3, stride=2), nn.LayerNorm(8), nn.Linear(8, 5)
+
+    def forward(self, pixels):
+        maps = self.patches(nn.functional.pad(pixels, (1, 1, 1, 1)))
+        tokens = nn.functional.gelu(self.norm(maps.flatten(2).transpose(1, 2)))
+        first, second = tokens.chunk(2, dim=2)
+        tokens = torch.cat([first * second.sigmoid().clamp(max=0.7), second + torch.ones_like(second[:, :1])], 2)
+        return self.head(tokens.amax(1) / tokens.norm(dim=1).clamp_min(0.1))
+
+
+@pytest.mark.parametrize("version", [16, 17, 18, 19, 20])
+def test_networks_of_today_are_read_at_every_version_that_torch_exports(tmp_path, version):
+    found = ph.load(export(tmp_path / "a.onnx", None, Modern(), version=version))
+    pixels = torch.rand((3, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found.logits(pixels), Modern().eval()((pixels - 0.5) / 0.25), atol=1e-5, rtol=1e-4)
+    assert found.logits(pixels.requires_grad_()).sum().requires_grad
+
+
+def test_what_cannot_be_converted_is_one_line_that_names_the_fix(tmp_path):
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 16, 16])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    axes = numpy_helper.from_array(np.array([2, 3]), "axes")
+    pads = numpy_helper.from_array(np.array([1, 1, 1, 1]), "pads")
+    scale, zero = numpy_helper.from_array(np.float32(0.1), "scale"), numpy_helper.from_array(np.uint8(9), "zero")
+    cases = [
+        (helper.make_node("Pad", ["x", "pads", "", "axes"], ["y"]), 18, "Pad .*: export it with opset_version=17"),
+        (helper.make_node("GridSample", ["x", "x"], ["y"]), 16, r"GridSample.*: export it by torch\.export"),
+        (
+            helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"]),
+            17,
+            "give the file from before quantisation",
+        ),
+    ]
+    for node, version, line in cases:
+        graph = helper.make_graph([node], "g", [x], [y], [axes, pads, scale, zero])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)]), tmp_path / "a.onnx")
+        with pytest.raises(CardError, match=line) as error:
+            load(tmp_path / "a.onnx")
+        assert "\n" not in str(error.value)
 
 
 def test_damaged_constants_are_one_line(tmp_path):

@@ -34,7 +34,7 @@ FOLDED_OPERATORS = {
 # Which do, too, unless each input is the larger one in some dimension.
 ELEMENTWISE_OPERATORS = {"Add", "Div", "Mul", "Pow", "Sub"}
 MIN_OPSET = 11  # versions before it have operators that onnx2torch does not know, or gets wrong: Pad, Resize, Upsample
-MAX_OPSET = 17  # the newest version of which onnx2torch knows nearly all operators; torch.onnx.export writes newer ones
+KNOWN_OPSET = 17  # the newest version of which onnx2torch knows nearly all operators
 
 
 def load(path: Path) -> tuple[nn.Module, list[Shape]]:
@@ -52,14 +52,18 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
         _widen(model, onnx)
         _fold_constants(model, onnx)
-    complaint = f"{path} cannot be converted to version {MAX_OPSET} of ONNX's operators, which onnx2torch reads"
-    with one_line(CardError, complaint):
+    if any("QuantizeLinear" in node.op_type for node in model.graph.node):
+        raise CardError(f"{path} is quantised, and has no gradient: give the file from before quantisation.")
+    is_newer = any(entry.version > KNOWN_OPSET and not entry.domain for entry in model.opset_import)
+    fix = f"export it with opset_version={KNOWN_OPSET}." if is_newer else "export it by torch.export, as .pt2, instead."
+    with one_line(CardError, f"{path} cannot be converted to torch", fix), warnings.catch_warnings(action="ignore"):
         model = _at_known_version(model)
-    _rename_nodes(model, onnx)
-    shapes = _input_shapes(model)
-    with one_line(CardError, f"{path} cannot be converted by onnx2torch"), warnings.catch_warnings(action="ignore"):
+        _rename_nodes(model, onnx)
+        shapes = _input_shapes(model)
+        operators = importlib.import_module("phosphene.sources.onnx_operators")
+        operators.register()
         network: nn.Module = converter.convert(model)
-        _mend_resizes(network, model, onnx)
+        _mend(network, model, onnx, operators.Slice)
     return network, shapes
 
 
@@ -96,17 +100,30 @@ def _widen(model: Any, onnx: Any) -> None:
 def _rename_nodes(model: Any, onnx: Any) -> None:
     """Give the nodes of an ONNX model new names, plain words with a number, in place.
 
-    A CumSum also gets the default that onnx2torch gets wrong.
+    They also get the form that onnx2torch reads: no empty last inputs, Min for a Clip without a lower bound, and the
+    default of CumSum, which it gets wrong.
     """
     for number, node in enumerate(model.graph.node):
+        while node.input and not node.input[-1]:
+            del node.input[-1]
+        if node.op_type == "Clip" and list(node.input[1:2]) == [""]:
+            node.op_type = "Min"
+            del node.input[1]
         kind = "".join(sign for sign in node.op_type if sign.isascii() and sign.isalnum())
         node.name = f"{kind}_{number}"
         if kind == "CumSum" and not any(one.name == "reverse" for one in node.attribute):
             node.attribute.add(name="reverse", i=0, type=onnx.AttributeProto.INT)
 
 
-def _mend_resizes(network: nn.Module, model: Any, onnx: Any) -> None:
-    """Replace, in place, each Resize of a converted network that torch does otherwise than the ``model`` says."""
+def _mend(network: nn.Module, model: Any, onnx: Any, slice_module: type[nn.Module]) -> None:
+    """Replace, in place, each Slice of a converted network, and each Resize that torch does otherwise than the ``model`` says.
+
+    Layer normalisations get the shape of their weights: onnx2torch takes it from the input, whose shape may be open.
+    """
+    for node in [node for node in model.graph.node if node.op_type == "Slice"]:
+        setattr(network, node.name, slice_module())
+    for layer in [one for one in network.modules() if isinstance(one, nn.LayerNorm)]:
+        layer.normalized_shape = tuple(layer.weight.shape)
     for node in [node for node in model.graph.node if node.op_type == "Resize"]:
         attributes = [one for one in node.attribute if one.name in Rule._fields]
         raw = {one.name: onnx.helper.get_attribute_value(one) for one in attributes}
@@ -148,11 +165,11 @@ def _keeps_size(node: Any, weights: Mapping[str, Any]) -> bool:
 
 
 def _at_known_version(model: Any) -> Any:
-    """Return the ONNX model, converted to version 17 of the operators if its own is newer, or older than 11."""
-    if any(not MIN_OPSET <= entry.version <= MAX_OPSET and not entry.domain for entry in model.opset_import):
+    """Return the ONNX model, converted to version 17 of the operators if its own is older than 11."""
+    if any(entry.version < MIN_OPSET and not entry.domain for entry in model.opset_import):
         # Before 4, weights are listed among the inputs, too, but folded ones are not.
         model.ir_version = max(model.ir_version, 4)
-        return importlib.import_module("onnx.version_converter").convert_version(model, MAX_OPSET)
+        return importlib.import_module("onnx.version_converter").convert_version(model, KNOWN_OPSET)
     return model
 
 
