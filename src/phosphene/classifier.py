@@ -25,11 +25,13 @@ from phosphene.outputs import (
     REGRESSION,
     detect_kind,
     is_single,
+    noise_like,
     parse_output,
     part_of,
     refuse_wrong_count,
     select,
     to_logits,
+    try_two,
     write_output,
 )
 from phosphene.textfile import is_utf8
@@ -58,7 +60,7 @@ class Classifier:
             for a network with one output, ``logit`` or ``probability``; or ``regression``. Of several outputs, the position or key of
             the logits, with or without their kind: ``0``, ``out``, ``out:probabilities``. Of several levels of labels in
             one output, the part with one of them: ``[3:7]``, ``out[3:]:logits``.
-        batch: Largest number of images, 1 or more, that the module accepts at once; any number by default.
+        batch: Largest number of images, 1 or more, that the module accepts at once; by default any, or 1 if it refuses two.
         notes: Notes for the user about how it was loaded, one line each.
         origin: The fields of a card that build the module again, ``{"arch": "torchvision:vgg16"}``, if there are any.
 
@@ -91,7 +93,7 @@ class Classifier:
         self.input = InputSpace.of(size, mean, std)
         if batch is not None and batch < 1:
             raise CardError(f"batch of {name} is {batch}; it is a number of images, 1 or more, or left out.")
-        self.batch = None if batch is None else int(batch)
+        self._batch = None if batch is None else int(batch)
         self.name, self.spec, self.origin = name, spec or name, dict(origin or {})
         self.trusted = False  # whether the user allowed code that comes with the model to run; the sources set it
         self.measures = ""  # why the outputs are measurements, for messages; the sources of two-tower models set it
@@ -121,7 +123,8 @@ class Classifier:
         """
         self.input.refuse_unfit(pixels, self.name)
         classes, kind = self._classes_and_kind
-        logits = to_logits(self._module_output(pixels), kind)
+        parts = torch.split(pixels, self._batch or max(1, len(pixels)))
+        logits = torch.cat([to_logits(self._module_output(part), kind) for part in parts])
         if logits.shape[1] != classes:
             raise CardError(f"{self.name} had {classes} classes and has {logits.shape[1]} now: make a Classifier anew.")
         return logits
@@ -144,14 +147,14 @@ class Classifier:
     def _classes_and_kind(self) -> tuple[int, str]:
         """Number of classes and kind of output, from running grey and other images; else CardError."""
         with self._evaluating() as grey:
-            output, repeated_output = self._module_output(grey), self._module_output(grey)
+            output = self._module_output(grey)
             if not output.is_floating_point():
                 raise CardError(f"network {self.name} returns {output.dtype}: return the logits, without argmax.")
-            if not torch.allclose(output, repeated_output, rtol=1e-3, atol=1e-5, equal_nan=True):
-                self._notes = (*self._notes, UNREPEATABLE_NOTE)
             if not is_single(output) and (output.ndim != 2 or len(output) != 1 or not output.numel()):
                 raise CardError(f"network {self.name} returns {tuple(output.shape)}; {LOGITS_NEEDED}.")
             try:
+                is_repeatable, self._batch = try_two(self._module_output, grey, output, self._batch)
+                self._notes = self._notes if is_repeatable else (*self._notes, UNREPEATABLE_NOTE)
                 kind = self._output if self._output != "auto" else detect_kind(*self._test_outputs(output, grey))
                 refuse_wrong_count(kind, output)
             except CardError as error:
@@ -189,7 +192,7 @@ class Classifier:
 
     def _test_outputs(self, grey_output: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
         """Return lazy outputs for grey (known), noise, black and white, and for images far outside [0, 1]."""
-        noise = _noise_like(grey)
+        noise = noise_like(grey)
         images = [noise, torch.zeros_like(grey), torch.ones_like(grey)]
         # What is not bounded leaves [0, 1] far outside the range of pixels.
         extreme = [1000 * noise, -1000 * noise]
@@ -204,6 +207,12 @@ class Classifier:
                 not match its classes.
         """
         return self._classes_and_kind[0]
+
+    @property
+    def batch(self) -> "int | None":
+        """Largest number of images that the module accepts at once, ``None`` for any; raises like :attr:`num_classes`."""
+        _ = self._classes_and_kind
+        return self._batch
 
     @property
     def output(self) -> str:
@@ -287,10 +296,5 @@ class Classifier:
         if UNREPEATABLE_NOTE in self.notes:
             return []
         with self._evaluating() as grey:
-            logits = self.logits(_noise_like(grey))[0].double()
+            logits = self.logits(noise_like(grey))[0].double()
         return logits[:: -(-len(logits) // 16)].tolist() if logits.isfinite().all() else []
-
-
-def _noise_like(image: Tensor) -> Tensor:
-    """Return an image of uniform noise in [0, 1], always the same, of the shape, type and device of ``image``."""
-    return torch.rand(image.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(image)

@@ -5,7 +5,8 @@ a multi-label network are independent: each has a probability ``sigmoid(z)`` of 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import chain, pairwise
 from typing import Any
 
@@ -157,6 +158,42 @@ def refuse_wrong_count(kind: str, output: Tensor) -> None:
             f"has {output.numel()} output(s), which cannot be {kind}: leave output out, or declare "
             f"{', '.join(alternatives[:-1])} or {alternatives[-1]}."
         )
+
+
+def try_two(
+    run: Callable[[Tensor], Tensor], image: Tensor, output: Tensor, batch: "int | None"
+) -> tuple[bool, "int | None"]:
+    """Return whether a network gives an image the same output each time, and its ``batch``, 1 if it does not take two images.
+
+    Args:
+        run: The network.
+        image: (1, c, h, w).
+        output: What the network gives for the image alone.
+        batch: The largest number of images that it takes, ``None`` for any, as far as that is known.
+
+    Raises:
+        CardError: the output depends on the image beside it.
+    """
+    beside = None
+    if batch != 1:
+        with suppress(Exception):  # the network is the user's: it may raise anything
+            both = run(torch.cat([noise_like(image), image]))
+            beside = both.flatten()[output.numel() :] if both.numel() == 2 * output.numel() else None
+    alone = output.flatten()
+    if beside is not None and torch.allclose(alone, beside, rtol=1e-3, atol=1e-5, equal_nan=True):
+        return True, batch
+    is_repeatable = torch.allclose(output, run(image), rtol=1e-3, atol=1e-5, equal_nan=True)
+    if is_repeatable and beside is not None and (alone - beside).abs().amax() > 0.02 * alone.abs().amax():
+        raise CardError(
+            "gives an image other logits when another image is beside it, as batch normalisation does in training mode or "
+            "without running statistics: call .eval() before exporting; a BatchNorm needs track_running_stats=True."
+        )
+    return is_repeatable, 1 if beside is None else batch
+
+
+def noise_like(image: Tensor) -> Tensor:
+    """Return an image of uniform noise in [0, 1], always the same, of the shape, type and device of ``image``."""
+    return torch.rand(image.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(image)
 
 
 def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> str:

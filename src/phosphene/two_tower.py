@@ -197,8 +197,8 @@ def _around(module: nn.Module, classifier: Classifier, spec: str, **facts: Any) 
         std=classifier.input.std,
         name=classifier.name,
         spec=spec,
-        batch=classifier.batch,
-        notes=classifier._notes,  # noqa: SLF001  (`notes` runs the network, which has no classes yet)
+        batch=classifier._batch,  # noqa: SLF001  (`batch` and `notes` run the network, which has no classes yet)
+        notes=classifier._notes,  # noqa: SLF001
         **facts,
     )
     result.trusted = classifier.trusted

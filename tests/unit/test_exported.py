@@ -19,14 +19,14 @@ CARD = 'exported = "{}"\n[input]\nsize = [16, 16]\nmean = [0.5, 0.5, 0.5]\nstd =
 KINDS = {"static.pt2": 2, "dynamic.pt2": None, "script.pt": None, "trace.ts": None, "static.onnx": 2, "any.onnx": None}
 
 
-def export(path, batch, network=None, size=(16, 16), version=13):
-    """Export a network for ``batch`` pictures, or for any number; ONNX with operators of ``version``."""
+def export(path, batch, network=None, size=(16, 16), version=13, most=1024):
+    """Export a network for ``batch`` pictures, or for any number; ONNX with operators of ``version``, .pt2 for up to ``most``."""
     network = (network or tiny.network()).eval()
     path.parent.mkdir(exist_ok=True)
     example = torch.rand((batch or 2, 3, *size), generator=torch.Generator().manual_seed(1))
     with warnings.catch_warnings(action="ignore"):
         if path.suffix == ".pt2":
-            dynamic = None if batch else ({0: torch.export.Dim("batch", min=1, max=1024)},)
+            dynamic = None if batch else ({0: torch.export.Dim("batch", min=1, max=most)},)
             torch.export.save(torch.export.export(network, (example,), dynamic_shapes=dynamic), path)
         elif path.suffix == ".onnx":
             axes = None if batch else {"pixels": {0: "batch"}}
@@ -47,7 +47,7 @@ def exported(request, tmp_path):
 
 def test_it_answers_and_is_mapped_as_the_network_itself(exported):
     found, own = ph.load(exported, trust=True), tiny.classifier(labels=None)
-    assert found.batch == KINDS[exported.name]
+    assert found.batch == (1024 if exported.name == "dynamic.pt2" else KINDS[exported.name])
     for count in (1, 2, 5):
         pixels = torch.rand((count, 3, 16, 16), generator=torch.Generator().manual_seed(count))
         torch.testing.assert_close(found.logits(pixels), own.logits(pixels))
@@ -85,6 +85,57 @@ def test_the_micro_batch_is_what_the_network_takes(tmp_path):
         assert engine.micro_batch == 2
         layer = engine.spatial_layer()
         assert len(engine.activations(torch.rand(5, 3, 16, 16), layer)) == 5
+
+
+def test_a_program_is_given_no_more_images_than_its_export_allows(tmp_path):
+    file = export(tmp_path / "a.pt2", None, most=3)
+    found = ph.load(file, trust=True)
+    assert found.batch == 3
+    (one,) = ph.map_concepts(found, [1], overrides=tiny.SHORT | {"batch_size": 8}, device="cpu", progress=False)
+    assert one.nu.abs().max() > 0
+
+
+class OneAtATime(nn.Module):
+    """The tiny network with a batch size of 1 built in."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = tiny.network()
+
+    def forward(self, pixels):
+        return self.network[7](self.network[:5](pixels).mean((2, 3)).view(1, 8))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.:DeprecationWarning", "ignore:.*no layer whose features can be read")
+@pytest.mark.parametrize("kind", ["module", "trace", "program"])
+def test_a_network_with_a_batch_size_of_one_built_in_gets_one_image_at_a_time(kind):
+    module = OneAtATime().eval()
+    with warnings.catch_warnings(action="ignore"):
+        if kind == "trace":
+            module = torch.jit.trace(module, torch.zeros(1, 3, 16, 16))
+        elif kind == "program":
+            module = torch.export.unflatten(torch.export.export(tiny.network(), (torch.zeros(1, 3, 16, 16),)))
+    found = ph.Classifier(module, size=16)
+    pixels = torch.rand((3, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found.logits(pixels), tiny.network().eval()(pixels))
+    assert found.batch == 1
+    (one,) = ph.map_concepts(found, [1], overrides=tiny.SHORT, device="cpu", progress=False)
+    assert one.nu.abs().max() > 0
+
+
+def network_file(path, network):
+    """The classifier of an exported network, or of the network itself."""
+    return ph.load(export(path, None, network), trust=True) if path.suffix else ph.Classifier(network, size=16)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.:DeprecationWarning")
+@pytest.mark.parametrize("name", ["a.ts", "a.pt2", "module"])
+def test_batch_normalisation_over_the_batch_is_refused(tmp_path, name):
+    network = tiny.network()
+    network[1] = nn.BatchNorm2d(6, track_running_stats=False)  # as any is where .eval() is forgotten
+    with pytest.raises(CardError, match=r"another image is beside it, as batch norm.*\.eval\(\) before") as error:
+        ph.map_concepts(network_file(tmp_path / name, network), [1], progress=False)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 9])

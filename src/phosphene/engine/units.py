@@ -66,11 +66,11 @@ def list_layers(engine: "Engine") -> list[Layer]:
 
     def hook(part: nn.Module, _: object, output: Any) -> None:
         mean = mean_activations(output, space.size)
-        if mean is not None and mean.requires_grad and len(mean) == batch:
+        if mean is not None and mean.requires_grad and len(mean) in (1, batch):
             found.pop(names[part], None)  # of a module that is called again, the last call counts
             found[names[part]] = Layer(names[part], type(part).__name__, tuple(output.shape[1:]), mean.shape[1])
 
-    batch = engine.classifier.batch or 1  # a network of a fixed batch size gets padding
+    batch = engine.classifier.batch  # a network of a fixed batch size gets padding
     grey = torch.full((1, *space.shape), 0.5, dtype=engine.dtype, device=engine.device, requires_grad=True)
     with forward_hooks(list(names), hook), torch.enable_grad():
         engine.classifier.logits(grey)

@@ -7,16 +7,14 @@ A format is one module with ``load(path)``, which returns the network, and the s
 import importlib
 import json
 import shlex
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from phosphene.errors import CardError, TrustError
-from phosphene.module_state import evaluating
 from phosphene.textfile import missing, refuse_no_model
 
 Shape = tuple["int | None", ...]  # (n, c, h, w); None if any size is accepted
@@ -74,7 +72,7 @@ def conversion(path: Path) -> str:
 
 
 def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None"]:
-    """Load an exported network (.pt2, .onnx, TorchScript) for inputs of ``shape``; return it, and its fixed batch size or ``None``.
+    """Load an exported network (.pt2, .onnx, TorchScript) for inputs of ``shape``; return it, and its largest batch or ``None``.
 
     Args:
         path: The file; its suffix is one of ``FORMATS``.
@@ -94,11 +92,12 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
     check_trust(path, trust=trust)
     network, shapes = load_file(path)
     if shapes is None:
-        return (FixedBatch(network, 1), 1) if _takes_one_image(network, shape) else (network, None)
+        return network, None
     if len(shapes) != 1:
         raise CardError(f"{path} takes {len(shapes)} tensors; a classifier takes one: the images.")
     batch, *sides = shapes[0]
     fixed = FixedBatch(network, batch) if batch else network
+    batch = batch or getattr(network, "batch", None)
     if _fits(sides, (*shape[1:], shape[0])) and not _fits(sides, shape):
         return ChannelsLast(fixed), batch
     if not _fits(sides, shape):
@@ -123,19 +122,6 @@ def check_trust(path: Path, *, trust: bool) -> None:
             f"loading {path} {risk}: add --trust (trust=True in Python) if you know who made it, or save the network's "
             "state dict as .safetensors and write a card with arch or factory."
         )
-
-
-def _takes_one_image(network: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Return whether a network runs on one image of ``shape``, and not on two: a trace may hold the number that it was made with."""
-    parameter = next(network.parameters(), torch.zeros(()))
-
-    def runs_on(count: int) -> bool:
-        with suppress(RuntimeError), evaluating(network), torch.no_grad():
-            output = network(parameter.new_zeros((count, *shape)))
-            return all(len(one) == count for one in tree_leaves(output) if isinstance(one, Tensor) and one.ndim)
-        return False
-
-    return not runs_on(2) and runs_on(1)
 
 
 def _fits(sides: "list[int | None]", shape: tuple[int, ...]) -> bool:

@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_map_only
 from phosphene.errors import CardError, one_line
 from phosphene.sources.exported import Shape
 
+MANY = 2**31  # torch states the largest number that it knows where there is no limit
+
 
 def load(path: Path) -> tuple[nn.Module, list[Shape]]:
     """Load a ``torch.export`` program as a network; return it and the shapes of its inputs.
@@ -26,7 +28,7 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
     with one_line(CardError, complaint, fix), warnings.catch_warnings(action="ignore"), _quiet_log():
         program = torch.export.load(path)
         _allow_other_layouts(program)
-        return _ImageInput(torch.export.unflatten(program)), _input_shapes(program)
+        return _ImageInput(torch.export.unflatten(program), _largest_batch(program)), _input_shapes(program)
 
 
 @contextmanager
@@ -51,9 +53,9 @@ class _ImageInput(nn.Module):
     tensors on the device that it was exported on.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, batch: "int | None") -> None:
         super().__init__()
-        self.network = network
+        self.network, self.batch = network, batch
         self.device: torch.device | None = None  # of the program's constants and new tensors; None if not known yet
         attributes = [(part, *one) for part in network.modules() for one in vars(part).items()]
         self._constants = [(part, name, value) for part, name, value in attributes if isinstance(value, Tensor)]
@@ -85,6 +87,14 @@ def _input_shapes(program: Any) -> list[Shape]:
     values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
     shapes = [tuple(value.shape) for value in values if isinstance(value, Tensor)]
     return [tuple(side if isinstance(side, int) else None for side in shape) for shape in shapes]
+
+
+def _largest_batch(program: Any) -> "int | None":
+    """Return the most images that a ``torch.export`` program takes at once, if it states a limit to a number that may vary."""
+    nodes = program.graph.find_nodes(op="placeholder")
+    (batch,) = [node.meta["val"].shape[0] for node in nodes if node.name in program.graph_signature.user_inputs][:1]
+    limits = program.range_constraints.get(batch.node.expr) if isinstance(batch, torch.SymInt) else None
+    return int(limits.upper) if limits is not None and limits.upper < MANY else None
 
 
 def _allow_other_layouts(program: Any) -> None:
