@@ -355,3 +355,38 @@ def test_a_trace_for_one_image_gets_one_at_a_time(tmp_path, flat):
     torch.testing.assert_close(found.logits(pixels), expected)
     options = {"overrides": tiny.SHORT | {"statistics": 0}, "device": "cpu", "progress": False}
     assert ph.map_concepts(found, [0], **options)[0].nu.isfinite().all()
+
+
+class Bytes(nn.Module):
+    """The tiny network for images of bytes."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = tiny.network()
+
+    def forward(self, pixels):
+        return self.network(pixels.float() / 255)
+
+
+def test_onnx_of_bytes_gets_0_to_255_and_a_program_of_bytes_is_refused(tmp_path):
+    example = torch.zeros((1, 3, 16, 16), dtype=torch.uint8)
+    for name in ("a.onnx", "b.pt2"):
+        (tmp_path / name).with_suffix(".toml").write_text(f'exported = "{name}"\n[input]\nsize = [16, 16]\n')
+    with warnings.catch_warnings(action="ignore"):
+        torch.onnx.export(Bytes().eval(), (example,), str(tmp_path / "a.onnx"), dynamo=False)
+        torch.export.save(torch.export.export(Bytes().eval(), (example,)), tmp_path / "b.pt2")
+    pixels = torch.rand((2, 3, 16, 16), generator=torch.Generator().manual_seed(0), requires_grad=True)
+    logits = ph.load(tmp_path / "a.onnx").logits(pixels)
+    torch.testing.assert_close(logits, tiny.network().eval()(pixels))
+    assert torch.autograd.grad(logits.sum(), pixels)[0].abs().max() > 0
+    with pytest.raises(CardError, match=r"takes integers \(torch\.uint8\).*: export it with float images"):
+        ph.load(tmp_path / "b.pt2", trust=True)
+
+
+def test_a_program_may_take_its_images_by_keyword(tmp_path):
+    with warnings.catch_warnings(action="ignore"):
+        program = torch.export.export(tiny.network().eval(), (), kwargs={"input": torch.zeros(1, 3, 16, 16)})
+        torch.export.save(program, tmp_path / "a.pt2")
+    (tmp_path / "a.toml").write_text('exported = "a.pt2"\n[input]\nsize = [16, 16]\n', encoding="utf-8")
+    pixels = torch.rand((2, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ph.load(tmp_path / "a.pt2", trust=True).logits(pixels), tiny.network().eval()(pixels))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from phosphene.errors import CardError, one_line
 from phosphene.extras import require
@@ -64,7 +64,8 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
         operators.register()
         network: nn.Module = converter.convert(model)
         _mend(network, model, onnx, operators.Slice)
-    return network, shapes
+    kinds = [value.type.tensor_type.elem_type for value in _inputs(model)]
+    return (Bytes(network) if kinds == [onnx.TensorProto.UINT8] else network), shapes
 
 
 def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
@@ -187,9 +188,25 @@ def _tensors(model: Any) -> Iterator[Any]:
 
 def _input_shapes(model: Any) -> list[Shape]:
     """Return the shapes of an ONNX model's inputs, ``None`` for a side that may vary; weights are left out."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
     return [
         tuple(side.dim_value if side.dim_value > 0 else None for side in value.type.tensor_type.shape.dim)
-        for value in inputs
+        for value in _inputs(model)
     ]
+
+
+def _inputs(model: Any) -> list[Any]:
+    """Return an ONNX model's inputs without its weights."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+class Bytes(nn.Module):
+    """Wraps a network that takes 8-bit images, 0 to 255, and begins with their cast to floats, which floats pass, too."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Any:
+        """Return the network's output for pixels in [0, 1]."""
+        return self.network(pixels * 255)

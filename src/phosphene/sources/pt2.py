@@ -28,7 +28,14 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
     with one_line(CardError, complaint, fix), warnings.catch_warnings(action="ignore"), _quiet_log():
         program = torch.export.load(path)
         _allow_other_layouts(program)
-        return _ImageInput(torch.export.unflatten(program), _largest_batch(program)), _input_shapes(program)
+        (images,) = _images(program)[:1]
+        if not images.is_floating_point():
+            raise CardError(
+                f"{path} takes integers ({images.dtype}), which have no gradient: export it with float images."
+            )
+        return _ImageInput(torch.export.unflatten(program), _largest_batch(program), _keyword(program)), _input_shapes(
+            program
+        )
 
 
 @contextmanager
@@ -53,9 +60,9 @@ class _ImageInput(nn.Module):
     tensors on the device that it was exported on.
     """
 
-    def __init__(self, network: nn.Module, batch: "int | None") -> None:
+    def __init__(self, network: nn.Module, batch: "int | None", keyword: "str | None") -> None:
         super().__init__()
-        self.network, self.batch = network, batch
+        self.network, self.batch, self.keyword = network, batch, keyword
         self.device: torch.device | None = None  # of the program's constants and new tensors; None if not known yet
         attributes = [(part, *one) for part in network.modules() for one in vars(part).items()]
         self._constants = [(part, name, value) for part, name, value in attributes if isinstance(value, Tensor)]
@@ -64,7 +71,8 @@ class _ImageInput(nn.Module):
         """Return the program's output, or outputs, for normalised pixels (n, c, h, w), computed on their device."""
         if pixels.device != self.device:
             self._follow(pixels.device)
-        return self.network(pixels.contiguous())
+        images = pixels.contiguous()
+        return self.network(images) if self.keyword is None else self.network(**{self.keyword: images})
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _follow(self, device: torch.device) -> None:
@@ -81,18 +89,28 @@ class _ImageInput(nn.Module):
         self.device = device
 
 
+def _images(program: Any) -> list[Tensor]:
+    """Return, without values, the tensors that a ``torch.export`` program takes: the images, if it is a classifier."""
+    inputs = program.graph_signature.user_inputs
+    values = [node.meta.get("val") for node in program.graph.find_nodes(op="placeholder") if node.name in inputs]
+    return [value for value in values if isinstance(value, Tensor)]
+
+
+def _keyword(program: Any) -> "str | None":
+    """Return the keyword by which a ``torch.export`` program takes its images; ``None`` if it takes them by position."""
+    positional, keywords = program.call_spec.in_spec.children()
+    return None if positional.num_leaves else keywords.context[0]
+
+
 def _input_shapes(program: Any) -> list[Shape]:
     """Return the shapes of a ``torch.export`` program's inputs; a side that may vary is ``None``."""
-    inputs = program.graph_signature.user_inputs
-    values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
-    shapes = [tuple(value.shape) for value in values if isinstance(value, Tensor)]
+    shapes = [tuple(value.shape) for value in _images(program)]
     return [tuple(side if isinstance(side, int) else None for side in shape) for shape in shapes]
 
 
 def _largest_batch(program: Any) -> "int | None":
     """Return the most images that a ``torch.export`` program takes at once, if it states a limit to a number that may vary."""
-    nodes = program.graph.find_nodes(op="placeholder")
-    (batch,) = [node.meta["val"].shape[0] for node in nodes if node.name in program.graph_signature.user_inputs][:1]
+    batch: Any = _images(program)[0].shape[0]
     limits = program.range_constraints.get(batch.node.expr) if isinstance(batch, torch.SymInt) else None
     return int(limits.upper) if limits is not None and limits.upper < MANY else None
 
