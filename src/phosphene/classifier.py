@@ -16,7 +16,7 @@ from phosphene.checked import checked
 from phosphene.errors import CardError, first_line
 from phosphene.input_space import InputSpace
 from phosphene.labels import Labels, check_labels
-from phosphene.module_state import evaluating, hash_weights
+from phosphene.module_state import evaluating, fix_of_cast, hash_weights
 from phosphene.outputs import (
     LOGITS_NEEDED,
     MULTI_LABEL,
@@ -135,7 +135,8 @@ class Classifier:
         try:
             label_count = None if self._labels is None or self._part is not None else len(self._labels)
             output, position = select(outputs, self._which, label_count)
-            output = output.flatten(1) if output.ndim > 2 and output.shape[2:].numel() == 1 else output
+            if output.ndim > 2 and output.shape[1:].numel() == max(output.shape[1:]):  # (n, c, 1, 1) or (n, 1, c)
+                output = output.flatten(1)
             output = part_of(output, self._part, position)
         except CardError as error:
             raise CardError(f"network {self.name} {error}") from None
@@ -188,14 +189,13 @@ class Classifier:
             raise
         except Exception as error:  # noqa: BLE001  (the network is the user's: it may raise anything)
             flaw = LATE_IMPORT if isinstance(error, ImportError) else f"refuses its declared input {self.input.shape}"
-            raise CardError(f"network {self.name} {flaw}: {first_line(error)}") from None
+            raise CardError(f"network {self.name} {flaw}: {first_line(error)}{fix_of_cast(error)}") from None
 
     def _test_outputs(self, grey_output: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
         """Return lazy outputs for grey (known), noise, black and white, and for images far outside [0, 1]."""
         noise = noise_like(grey)
         images = [noise, torch.zeros_like(grey), torch.ones_like(grey)]
-        # What is not bounded leaves [0, 1] far outside the range of pixels.
-        extreme = [1000 * noise, -1000 * noise]
+        extreme = [1000 * noise, -1000 * noise]  # what is not bounded leaves [0, 1] far outside the range of pixels
         return chain([grey_output], map(self._module_output, images)), map(self._module_output, extreme)
 
     @property

@@ -1,6 +1,7 @@
 """What torch keeps in the modules of a network: a hash of their weights; for a while, their training flags, in one thread at a time."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Lock, get_ident
@@ -60,6 +61,13 @@ def hash_weights(module: nn.Module, digest: "hashlib._Hash") -> None:
         value = (tensor.dequantize() if tensor.is_quantized else tensor).detach().cpu().contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+
+
+def fix_of_cast(error: Exception) -> str:
+    """Return what to do about torch's ``error`` if it says that a network computes with two types of numbers; empty if not."""
+    if not re.search(r"same dtype|type \(.*should be the same|expected scalar type", str(error)):
+        return ""
+    return ", and casts to another type itself: leave the cast out, call .float() on the network, and export it again if it is a file."
 
 
 @contextmanager

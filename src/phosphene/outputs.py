@@ -7,6 +7,7 @@ a multi-label network are independent: each has a probability ``sigmoid(z)`` of 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import is_dataclass
 from itertools import chain, pairwise
 from typing import Any
 
@@ -71,7 +72,7 @@ def select(output: Any, which: "str | int | None", classes: "int | None") -> tup
     Of several tensors it is the one called ``logits`` or ``logit``, or the only one of shape (1, classes) or (1, 1).
 
     Args:
-        output: A tensor; or a tuple, list, mapping or named tuple; or an object with ``logits``.
+        output: A tensor; or a tuple, list, mapping, named tuple or dataclass; or an object with ``logits``.
         which: Position or key of the tensor; ``None`` to find it, from the output for one image.
         classes: Number of classes, if it is known.
 
@@ -89,6 +90,8 @@ def select(output: Any, which: "str | int | None", classes: "int | None") -> tup
     if which is None and isinstance(getattr(output, "logits", None), Tensor):
         return output.logits, None
     fields = output._asdict() if hasattr(output, "_asdict") else output  # of a named tuple
+    if is_dataclass(fields) and not isinstance(fields, Mapping):
+        fields = vars(fields)
     if isinstance(fields, list | tuple):
         fields = dict(enumerate(fields))
     values = fields if isinstance(fields, Mapping) else {}
@@ -102,7 +105,11 @@ def select(output: Any, which: "str | int | None", classes: "int | None") -> tup
         listing = ", ".join(f"{key!r}: {tuple(value.shape)}" for key, value in tensors.items())
         what = f"several outputs ({listing})" if tensors else type(output).__name__
         choices = " or ".join(map(repr, candidates))
-        fix = f"choose one by its position or key: output = {choices}" if candidates else LOGITS_NEEDED
+        fix = (
+            f"choose one by its position or key: output = {choices}"
+            if candidates
+            else f"{LOGITS_NEEDED}: have forward return them"
+        )
         raise CardError(f"returns {what}; {fix}.")
     return tensors[which], which
 

@@ -13,7 +13,7 @@ PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def unwrap(module: Any) -> nn.Module:
-    """Return the network inside ``torch.compile`` or DataParallel; a script in a ScriptedNetwork.
+    """Return the network inside ``torch.compile`` or DataParallel; a script, or a module that holds one, in a ScriptedNetwork.
 
     Other modules are returned unchanged. The engine compiles and spreads by itself, and needs the network's own modules
     for it.
@@ -29,7 +29,10 @@ def unwrap(module: Any) -> nn.Module:
         raise CardError(
             "ExportedProgram.module() has no evaluation mode: give torch.export.unflatten(program), or the .pt2 file."
         )
-    return ScriptedNetwork(module) if isinstance(module, ScriptModule) else module
+    scripts = [one for one in module.modules() if isinstance(one, ScriptModule)]
+    for script in [one for one in scripts if not hasattr(one, "training")]:
+        script.eval()  # torch.jit.freeze takes the flag away
+    return ScriptedNetwork(module) if scripts and not isinstance(module, ScriptedNetwork) else module
 
 
 class ScriptedNetwork(nn.Module):
@@ -38,7 +41,7 @@ class ScriptedNetwork(nn.Module):
     The modules of a script accept no hooks.
 
     Args:
-        script: Maps normalised pixels (n, c, h, w) to logits.
+        script: A script, or a module that holds one; maps normalised pixels (n, c, h, w) to logits.
     """
 
     def __init__(self, script: nn.Module) -> None:

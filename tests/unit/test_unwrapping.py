@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import pytest
@@ -11,13 +12,19 @@ from torch.nn import functional
 
 import phosphene as ph
 from phosphene.classifier import UNREPEATABLE_NOTE
-from phosphene.errors import CardError
+from phosphene.errors import CardError, PhospheneError
 from phosphene.sources.card import card_files
 from tests import tiny
-from tests.unit.test_exported import export
+from tests.unit.test_exported import HalfInside, export
 
 
 class Both(NamedTuple):
+    features: torch.Tensor
+    scores: torch.Tensor
+
+
+@dataclass
+class Fields:
     features: torch.Tensor
     scores: torch.Tensor
 
@@ -51,6 +58,8 @@ WRAPPERS = {
     "compiled in parallel": lambda net: nn.DataParallel(torch.compile(net)),
     "scripted": torch.jit.script,
     "traced": lambda net: torch.jit.trace(net, images()),
+    "frozen": lambda net: torch.jit.freeze(torch.jit.script(net.eval())),
+    "a script inside": lambda net: nn.Sequential(torch.jit.script(net)),
 }
 
 
@@ -75,6 +84,7 @@ CHOSEN = {
     "tuple": (lambda net, x: (net[:5](x), net(x)), 1),
     "dictionary": (lambda net, x: {"features": net[:5](x), "out": net(x)}, "out"),
     "named tuple": (lambda net, x: Both(net[:5](x), net(x)), "scores"),
+    "dataclass": (lambda net, x: Fields(net[:5](x), net(x)), "scores"),
     "key": (lambda net, x: {"aux": net(x), "logits": net(x)}, "logits"),
     "a number beside it, by the labels": (lambda net, x: {"out": net(x), "age": net(x)[:, :1]}, "out"),
     "by the labels": (lambda net, x: (net[:7](x), net(x)), 1),
@@ -91,7 +101,9 @@ def test_the_only_output_that_can_be_logits_is_chosen_and_said(name):
     assert found.sha256 != ph.Classifier(found.module, size=16, output="0" if which == 1 else "features").sha256
 
 
-@pytest.mark.parametrize("forward", [lambda net, x: [net(x)], lambda net, x: net(x)[:, :, None, None]])
+@pytest.mark.parametrize(
+    "forward", [lambda net, x: [net(x)], lambda net, x: net(x)[:, :, None, None], lambda net, x: net(x)[:, None]]
+)
 def test_a_list_of_one_output_and_an_output_per_place_are_the_logits(forward):
     found = ph.Classifier(Ends(forward), size=16)
     torch.testing.assert_close(found.logits(images()), tiny.network()(images()))
@@ -229,3 +241,18 @@ def test_a_network_without_a_gradient_still_scores():
 )
 def test_a_random_forward_pass_is_said(forward):
     assert ph.Classifier(Ends(forward), size=16).notes == (UNREPEATABLE_NOTE,)
+
+
+def test_nested_outputs_and_mixed_types_name_the_fix():
+    with pytest.raises(CardError, match=r"returns dict; logits of shape .* are needed: have forward return them"):
+        _ = ph.Classifier(Ends(lambda net, x: {"out": {"logits": net(x)}}), size=16).num_classes
+    with pytest.raises(CardError, match=r"casts to another type itself: leave the cast out, call \.float\(\)"):
+        ph.map_concepts(ph.Classifier(HalfInside(), size=16), [1], **MAPPED)
+
+
+def test_a_network_without_a_place_for_xi_says_what_has_one():
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 5))
+    with pytest.raises(
+        PhospheneError, match=r"no module of the network gives a spatial .*: use a network with convolutions"
+    ):
+        ph.map_concepts(ph.Classifier(flat, size=16), [1], **MAPPED)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from phosphene.errors import CardError, RecipeError, first_few, first_line, nearest
-from phosphene.module_state import alone_with
+from phosphene.module_state import alone_with, fix_of_cast
 from phosphene.spatial_activation import as_spatial_activation
 
 
@@ -66,12 +66,9 @@ def refuse_mixture(error: RuntimeError, name: str, device: torch.device, dtype: 
             f"network {name} has or creates tensors that are not on {device} ({first_line(error)}): {fix}, or use "
             f'--device {other} (device="{other}" in Python).'
         ) from None
-    if re.search(r"same dtype|type \(.*should be the same|expected scalar type", str(error)):
+    if fix := fix_of_cast(error):
         dtype_name = str(dtype).removeprefix("torch.")
-        raise CardError(
-            f"network {name} casts its input itself, and was converted to {dtype_name} ({first_line(error)}): "
-            "leave the cast out."
-        ) from None
+        raise CardError(f"network {name} was converted to {dtype_name} ({first_line(error)}){fix}") from None
 
 
 def channels_first(module: nn.Module) -> None:
@@ -139,8 +136,13 @@ def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str 
     with forward_hooks([part for part, path in names.items() if not name or path == name], hook):
         run()
     if not spatial_layers:
-        subject = f"module {name!r} gives" if name else "the network has"
+        subject = f"module {name!r} gives" if name else "no module of the network gives"
+        fix = (
+            "leave xi_layer out"
+            if name
+            else "use a network with convolutions or patches, its parts in nn.ModuleList, not a list"
+        )
         raise RecipeError(
-            f"{subject} no spatial activation (n, c, h, w) or (n, tokens, c) for Xi: name another module with xi_layer."
+            f"{subject} {'no' if name else 'a'} spatial activation (n, c, h, w) or (n, tokens, c), which Xi needs: {fix}."
         )
     return spatial_layers[-1]
