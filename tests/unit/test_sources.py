@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import types
 
 import pytest
 import torch
@@ -321,33 +322,78 @@ def test_an_image_processor_is_needed(folder):
         ph.load(f"hf:{folder}")
 
 
-class Says:
-    """An image processor, or a config, that says what it was told to."""
+def config(**facts):
+    return types.SimpleNamespace(**facts)
 
-    def __init__(self, **facts):
-        self.__dict__.update(facts)
+
+def processor(kind, **fields):
+    import transformers
+
+    return getattr(transformers, kind)(**fields)
+
+
+EIGHT, TWELVE = {"height": 8, "width": 8}, {"height": 12, "width": 12}
+RGB = (0, 1, 2)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @pytest.mark.parametrize(
-    ("facts", "space"),
+    ("kind", "fields", "facts", "space"),
     [
-        ({"size": {"height": 8, "width": 6}}, ((8, 6), [0, 0, 0], [1, 1, 1])),
-        ({"size": {"shortest_edge": 8}}, ((8, 8), [0, 0, 0], [1, 1, 1])),
-        ({"size": 8}, ((8, 8), [0, 0, 0], [1, 1, 1])),
-        ({"size": 9, "crop_size": {"height": 8, "width": 8}, "do_center_crop": True}, ((8, 8), [0] * 3, [1] * 3)),
-        ({"size": 9, "crop_size": 8, "do_center_crop": False}, ((9, 9), [0] * 3, [1] * 3)),
-        ({"size": 8, "do_normalize": True, "image_mean": [0.5], "image_std": 0.25}, ((8, 8), [0.5] * 3, [0.25] * 3)),
-        ({"size": 8, "do_rescale": False}, ((8, 8), [0] * 3, [1 / 255] * 3)),
-        ({"size": 8, "rescale_factor": 1 / 127.5, "rescale_offset": True}, ((8, 8), [0.5] * 3, [0.5] * 3)),
-        ({"size": None, "image_size": 8}, None),
+        ("ViT", {"size": {"height": 8, "width": 6}}, {}, ((8, 6), (0.5,) * 3, (0.5,) * 3, RGB)),
+        ("ViT", {"size": EIGHT, "do_normalize": False}, {}, ((8, 8), (0,) * 3, (1,) * 3, RGB)),
+        ("ViT", {"size": EIGHT, "do_normalize": False, "do_rescale": False}, {}, ((8, 8), (0,) * 3, (1 / 255,) * 3, RGB)),
+        ("ViT", {"size": EIGHT, "image_mean": [0.5], "image_std": [0.25]}, {"num_channels": 1}, ((8, 8), (0.5,), (0.25,), (0,))),
+        ("ViT", {"do_resize": False, "size": None}, {"image_size": 8}, ((8, 8), (0.5,) * 3, (0.5,) * 3, RGB)),
+        ("CLIP", {"size": {"shortest_edge": 9}, "crop_size": EIGHT, "image_mean": [0.1] * 3}, {}, ((8, 8), (0.1,) * 3, CLIP_STD, RGB)),
+        ("Perceiver", {"size": EIGHT, "crop_size": TWELVE, "do_normalize": False}, {}, ((8, 8), (0,) * 3, (1,) * 3, RGB)),
+        ("EfficientNet", {"size": EIGHT, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}, {}, ((8, 8), (0.5,) * 3, (0.25,) * 3, RGB)),
+        ("MobileViT", {"size": {"shortest_edge": 9}, "crop_size": EIGHT}, {}, ((8, 8), (0,) * 3, (1,) * 3, (2, 1, 0))),
+    ],
+)  # fmt: skip
+def test_image_processors_are_read_by_what_they_do_to_images(kind, fields, facts, space):
+    size, mean, std, order = hf.read_processor(processor(f"{kind}ImageProcessor", **fields), config(**facts))
+    assert (size, order) == (space[0], space[3])
+    assert mean == pytest.approx(space[1])
+    assert std == pytest.approx(space[2], rel=1e-5)
+
+
+class Grey:
+    """An image processor that makes all channels the mean of them."""
+
+    def __call__(self, image, return_tensors):
+        return {"pixel_values": torch.from_numpy(image).float().mean(2).expand(1, 3, -1, -1)}
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        (lambda: processor("ViTImageProcessor", do_resize=False, size=None), "how large"),
+        (lambda: processor("Siglip2ImageProcessor"), r"pixel_values \(1, 256, 768\)"),
+        (
+            lambda: processor("ViTImageProcessor", image_mean=[0.5] * 2, image_std=[0.5] * 2),
+            "failed on a 3-channel image",
+        ),
+        (Grey, "more to colours"),
     ],
 )
-def test_image_processors_are_read_as_what_they_do_to_pixels(facts, space):
-    if space is None:
-        with pytest.raises(CardError, match="how large"):
-            hf.size_mean_and_std(Says(**facts), Says())
-        return
-    size, mean, std = hf.size_mean_and_std(Says(**facts), Says(num_channels=3))
-    assert size == space[0]
-    assert mean == pytest.approx(space[1])
-    assert std == pytest.approx(space[2])
+def test_an_image_processor_that_does_something_else_is_refused(made, what):
+    with pytest.raises(CardError, match=rf"{what}.*write a card"):
+        hf.read_processor(made(), config(image_size=8) if made is Grey else config())
+
+
+def test_a_network_gets_the_pixels_of_its_own_image_processor(folder):
+    import transformers
+
+    own = transformers.MobileViTImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    own.save_pretrained(folder)  # blue comes first
+    found = ph.load(f"hf:{folder}")
+    image = torch.randint(0, 256, (32, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    network = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        logits = network(own(image.numpy(), return_tensors="pt")["pixel_values"]).logits
+        pixels = image.permute(2, 0, 1)[None] / 255
+        assert torch.allclose(found.module(found.input.normalise(pixels)).logits, logits, atol=1e-5)
+        assert not torch.allclose(found.module(found.input.normalise(pixels.flip(1))).logits, logits, atol=1e-3)
+    with pytest.raises(CardError, match=r"how .* is built is not known"):  # no card says an order of channels
+        ph.card(found, out=folder / "card.toml")

@@ -1,21 +1,22 @@
 """``hf:OWNER/NAME``, ``@REVISION``, or ``hf:FOLDER``: an image classifier or a two-tower model as ``save_pretrained`` writes it.
 
-A classifier's labels come from ``id2label``, the input space from the image processor.
+A classifier's labels come from ``id2label``, the input space from what the image processor does to images.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, ExtraError, SpecError, TrustError, WeightsError, first_line, one_line
 from phosphene.extras import install_command, require
 from phosphene.sources.hf_two_tower import HubTwoTower, is_two_tower
-from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, per_channel
+from phosphene.sources.libraries import fixed_seed, offline_if_unreachable
 from phosphene.textfile import is_dir, missing, read_text
 
 MAX_CONFIG_BYTES = 10_000_000  # bytes
@@ -23,6 +24,7 @@ MAX_CONFIG_BYTES = 10_000_000  # bytes
 OUTPUTS = {"multi_label_classification": "multi-label", "regression": "regression"}
 # Where image processors say how large an image is.
 SIDE_KEYS = ("shortest_edge", "longest_edge")
+PIXELS = "pixel_values"  # what an image processor calls the input of a network
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
@@ -53,7 +55,12 @@ def load(rest: str, *, trust: bool) -> Classifier:
         processor = library.AutoImageProcessor.from_pretrained(name, **options)
         if two_towers:
             module = HubTwoTower(module, _tokenizer(name, options), name)
-    size, mean, std = size_mean_and_std(processor, config.vision_config if two_towers else config)
+    size, mean, std, order = read_processor(processor, config.vision_config if two_towers else config)
+    is_reordered = order != tuple(range(len(order)))
+    if is_reordered and two_towers:
+        module.images = Reordered(module.images, order)
+    elif is_reordered:
+        module = Reordered(module, order)
     return Classifier(
         module.eval(),
         size=size,
@@ -62,7 +69,9 @@ def load(rest: str, *, trust: bool) -> Classifier:
         labels=None if two_towers else _labels(config),
         output=OUTPUTS.get(str(getattr(config, "problem_type", "")), "auto"),
         name=Path(name).name,
-        origin={} if facts.get("auto_map") or two_towers else {"config": config.to_json_string(use_diff=False)},
+        origin={}
+        if facts.get("auto_map") or two_towers or is_reordered
+        else {"config": config.to_json_string(use_diff=False)},
     )
 
 
@@ -111,28 +120,59 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     return network
 
 
-def size_mean_and_std(processor: Any, config: Any) -> tuple[tuple[int, int], list[float], list[float]]:
-    """Return (height, width), mean and std, for pixels in [0, 1], from an image processor and a config.
+class Reordered(nn.Module):
+    """Wraps a network that takes its channels in another order, such as BGR, so that it takes RGB."""
 
-    The network sees ``(255 pixels * rescale_factor - image_mean) / image_std``, each part only if it is switched on.
+    def __init__(self, network: nn.Module, order: Sequence[int]) -> None:
+        super().__init__()
+        self.network, self.order = network, list(order)
+
+    def forward(self, pixels: Tensor) -> Any:
+        """Return the network's output for pixels (n, c, h, w), whose channels it gets in its own order."""
+        return self.network(pixels[:, self.order])
+
+
+def read_processor(
+    processor: Any, config: Any
+) -> tuple[tuple[int, int], tuple[float, ...], tuple[float, ...], tuple[int, ...]]:
+    """Return (height, width), mean and std, for pixels in [0, 1], and the order in which a network gets the channels.
+
+    They are found from what an image processor makes of images of one colour each, whatever its fields say.
 
     Raises:
-        CardError: neither says the size.
+        CardError: it fails, does something else to pixels, or neither it nor the config says the size.
     """
-    sizes = [getattr(processor, "crop_size", None)] if getattr(processor, "do_center_crop", False) else []
-    sizes += [getattr(processor, "size", None), getattr(config, "image_size", None)]
-    size = next((sides for sides in map(_sides, sizes) if sides), None)
-    if size is None:
-        raise CardError("the image processor does not say how large an image is: write a card with a table [input].")
-    factor = float(getattr(processor, "rescale_factor", 1 / 255) or 1 / 255)
-    scale = 255 * factor if getattr(processor, "do_rescale", True) else 255.0
-    offset = 1.0 if getattr(processor, "rescale_offset", False) else 0.0
+    name = f"the image processor ({type(processor).__name__})"
+    fix = 'write a card with arch = "hf:config.json", weights and a table [input] (docs/cards.md).'
     channels = int(getattr(config, "num_channels", 3) or 3)
-    mean, std = [0.0] * channels, [1.0] * channels
-    if getattr(processor, "do_normalize", False):
-        mean = per_channel(processor.image_mean, channels)
-        std = per_channel(processor.image_std, channels)
-    return size, [(value + offset) / scale for value in mean], [value / scale for value in std]
+    sizes = map(_sides, (getattr(config, "image_size", None), getattr(processor, "size", None)))
+    stated = next(filter(None, sizes), None)
+    height, width = stated or (512, 512)
+    # A dark image, one per channel in which this channel is light, and a larger one of another colour as a test.
+    colours = np.full((channels + 2, channels), 51, dtype=np.uint8)
+    colours[1:-1] += 204 * np.eye(channels, dtype=np.uint8)
+    colours[-1] = np.linspace(20, 235, channels)
+    layout = {} if channels in (1, 3) else {"input_data_format": "channels_last"}
+    with one_line(CardError, f"{name} failed on a {channels}-channel image", fix):
+        images = [np.tile(colour, (height, width, 1)) for colour in colours]
+        images[-1] = np.tile(images[-1], (2, 2, 1))
+        made = [np.asarray(processor(image, return_tensors="pt", **layout)[PIXELS]) for image in images]
+    if any(one.ndim != 4 or one.shape[:2] != (1, channels) for one in made):
+        raise CardError(f"{name} makes {PIXELS} {made[0].shape} of one image; (1, {channels}, h, w) is needed: {fix}")
+    if made[0].shape != made[-1].shape and not stated:
+        raise CardError(f"{name} does not say how large an image is: {fix}")
+    values = np.stack([one[0, :, one.shape[2] // 2, one.shape[3] // 2] for one in made]).astype(float)
+    slopes = (values[1:-1] - values[0]).T / 0.8  # per channel of the network, and of the image
+    order = np.abs(slopes).argmax(1)
+    scale = slopes[range(channels), order]
+    offset = values[0] - 0.2 * scale
+    others = np.abs(slopes).sum(1) - np.abs(scale)
+    test = colours[-1][order] / 255 * scale + offset
+    if not (np.all(others < 1e-3 * np.abs(scale)) and np.allclose(values[-1], test, rtol=1e-3, atol=1e-3)):
+        raise CardError(f"{name} does more to colours than scaling each channel and changing their order: {fix}")
+    mean, std = (np.round(-offset / scale, 6) + 0.0, [float(f"{value:.6g}") for value in 1 / scale])
+    size = made[0].shape[2:]
+    return (size[0], size[1]), tuple(mean.tolist()), tuple(std), tuple(order.tolist())
 
 
 def _sides(size: Any) -> "tuple[int, int] | None":
