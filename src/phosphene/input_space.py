@@ -17,6 +17,8 @@ from phosphene.errors import CardError
 MAX_INPUT_VALUES = 2**26
 # Means and standard deviations beyond this are lost in single precision.
 MAX_MAGNITUDE = 1e12
+# Pixels in [0, 1] have means up to 1 and deviations up to 0.5; above this, both are of pixels in [0, 255].
+MAX_OF_PIXELS = 2
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ class InputSpace:
         if not all(1 / MAX_MAGNITUDE <= value <= MAX_MAGNITUDE for value in self.std):
             valid = f"finite and above 0, from {1 / MAX_MAGNITUDE:g} to {MAX_MAGNITUDE:g}"
             raise CardError(f"input std is {list(self.std)}; each must be {valid}.")
+        if max(map(abs, (*self.mean, *self.std))) > MAX_OF_PIXELS:
+            mean, std = ([float(f"{value / 255:.4g}") for value in values] for values in (self.mean, self.std))
+            raise CardError(
+                f"input mean {list(self.mean)} and std {list(self.std)} are of pixels in [0, 255], and pixels are in [0, 1] "
+                f"here: divide both by 255, mean {mean} and std {std}."
+            )
 
     @classmethod
     def of(cls, size: "int | Sequence[int]", mean: Sequence[float], std: Sequence[float]) -> "InputSpace":
