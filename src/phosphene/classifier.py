@@ -103,6 +103,7 @@ class Classifier:
         if groups and labels is None:
             raise CardError(f"groups of {name} need labels: give labels, and name them in the groups.")
         self._labels = None if labels is None else Labels(check_labels(labels), groups)
+        self._labels_from = labels.source if isinstance(labels, Labels) else ""
         if not is_utf8(name + self.spec):
             raise CardError(f"model {self.spec!r}: runs cannot hold a name that is not UTF-8: rename it.")
 
@@ -164,7 +165,7 @@ class Classifier:
         if self._labels is not None and len(self._labels) != count:
             part = f" in its part {write_output(None, self._part)}" if self._part else ""
             raise CardError(
-                f"network {self.name} has {count} classes{part}, and {len(self._labels)} labels were given for them."
+                f"network {self.name} has {count} classes{part}, and {len(self._labels)} labels were given for them{self._labels_from}."
             )
         if self.groups and kind == REGRESSION:
             raise CardError(f"the outputs of {self.name} are measurements (regression), and groups are of classes.")

@@ -1,6 +1,5 @@
 """Class names, and the class that a user's words refer to."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,10 +7,10 @@ from collections.abc import Set as AbstractSet
 from numbers import Integral
 from pathlib import Path
 
-from phosphene.errors import CardError, ConceptError, first_few, nearest, one_line, printable
-from phosphene.textfile import is_utf8, missing, read_text
+from phosphene.errors import CardError, ConceptError, first_few, nearest, printable
+from phosphene.label_files import read_names
+from phosphene.textfile import is_utf8
 
-MAX_BYTES = 100_000_000
 MAX_CHARACTERS = 1000
 # Between the names of an expression, ``A + B vs C``.
 OPERATOR = re.compile(r" (\+|vs) ")
@@ -34,6 +33,7 @@ class Labels(Sequence[str]):
 
     Attributes:
         groups: Name of each group -> the indices of its classes, sorted.
+        source: The file that they come from, and what it begins and ends with, for messages; empty if there is none.
 
     Raises:
         CardError: a group has a name that it cannot have, fewer than two classes, or the classes of another.
@@ -47,7 +47,7 @@ class Labels(Sequence[str]):
         *,
         partial: bool = False,
     ) -> None:
-        self.what, self._partial = what, partial
+        self.what, self._partial, self.source = what, partial, ""
         self._names = tuple(name.strip() for name in names)
         self._synonyms = tuple(_synonyms(name) for name in self._names)
         self._indices: dict[str, list[int]] = {}
@@ -222,24 +222,17 @@ class Labels(Sequence[str]):
 
     @classmethod
     def read(cls, path: Path) -> "Labels":
-        """Read labels from a text file, one per line, or from JSON: a list, or an object index -> label.
+        """Read labels from a file of any kind that :func:`phosphene.label_files.read_names` knows.
 
         Raises:
-            CardError: the file is missing, is neither, or holds what cannot be a label.
+            CardError: the file is missing, of no such kind, or holds what cannot be a label.
         """
-        with one_line(CardError, f"label file {path} cannot be read"):
-            if not path.exists():
-                raise CardError(missing("label file", path, "Correct the card, or put the file there."))
-            text = read_text(path, MAX_BYTES)
-            data = json.loads(text) if path.suffix.lower() == ".json" else text.rstrip().splitlines()
-        if isinstance(data, dict):
-            missing_indices = [index for index in range(len(data)) if str(index) not in data]
-            if missing_indices:
-                raise CardError(f"label file {path} has no label for class {missing_indices[0]}.")
-            data = [data[str(index)] for index in range(len(data))]
-        if not (isinstance(data, list) and all(isinstance(name, str) for name in data)):
-            raise CardError(f"label file {path} must hold a list of names, or an object from index to name.")
-        return cls(check_labels(data, f"label file {path}: "))
+        labels = cls(check_labels(read_names(path), f"label file {path}: "))
+        blank = f", that of class {labels.index('')} is blank" if "" in labels else ""
+        labels.source = (
+            f", by {path}: the first is {labels[0]!r}, the last {labels[-1]!r}{blank}" if labels else f", by {path}"
+        )
+        return labels
 
 
 def check_labels(names: Iterable[str], where: str = "") -> list[str]:

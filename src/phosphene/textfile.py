@@ -30,7 +30,10 @@ def read_text(path: Path, max_bytes: int) -> str:
             raise ValueError("it is not a regular file")
         if size > max_bytes:
             raise ValueError(f"it has {size:,} bytes; the limit is {max_bytes:,}")
-    return path.read_text(encoding="utf-8-sig")  # editors on Windows begin files with a byte order mark
+    try:
+        return path.read_text(encoding="utf-8-sig")  # editors on Windows begin files with a byte order mark
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text: save it as UTF-8") from None
 
 
 # What a user gives may be a path: unlike pathlib, these find nothing where a name is too long or has a null character.

@@ -37,6 +37,7 @@ LAYERS = [
     {"units", "prompts"},
     {"unwrapping"},
     {"labels", "recipe", "outputs", "input_space", "spatial_activation", "notebook", "contact_sheet"},
+    {"label_files"},
     {"textfile", "image_files", "markup"},
     {"extras", "checked", "module_state"},
     {"errors", "formats", "version"},
@@ -112,7 +113,7 @@ def test_imports_point_down():
 
 
 # What a command may import beside the package root: plain text and names, which load nothing.
-LIGHT = {"cli", "errors", "formats", "labels", "progress", "recipe", "version"}
+LIGHT = {"cli", "errors", "formats", "label_files", "labels", "progress", "recipe", "version"}
 
 
 def test_commands_call_the_python_functions_only():

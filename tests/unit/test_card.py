@@ -57,6 +57,22 @@ def test_what_a_card_may_leave_out(card):
     assert found.input.std == (1.0,) * 3
 
 
+def test_a_card_may_list_its_labels(card):
+    card.write(labels=["a", "b, bee", "c", "d", "e"])
+    assert load(card).labels.find("bee") == 1
+    card.write(labels=["a", 1, "c", "d", "e"])
+    with pytest.raises(CardError, match=r"the label of class 1 is 1 \(int\)"):
+        load(card)
+
+
+def test_a_wrong_number_of_labels_names_the_file_and_what_it_begins_with(card):
+    (card.folder / "labels.txt").write_text("# my labels\na\n\nb\nc\nd\n", encoding="utf-8")
+    with pytest.raises(
+        CardError, match=r"5 classes, and 6 labels .*labels\.txt: the first is '# my labels',.* class 2 is blank"
+    ):
+        load(card)
+
+
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
 def test_the_input_of_bare_weights_may_be_given_as_any_sequence(card, kind):
     card.path.unlink()

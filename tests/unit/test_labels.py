@@ -119,6 +119,51 @@ def test_json_list_and_object(tmp_path, data):
     assert list(Labels.read(file)) == ["a", "b", "c"]
 
 
+INDEXED = {0: "cat, felis", 1: "dog", 2: "eel"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.txt", "{0: 'cat, felis',\n 1: 'dog',\n 2: \"eel\"}\n"),
+        ("labels.txt", "['cat, felis', 'dog', 'eel']"),
+        ("labels.txt", "0 cat, felis\n1 dog\n2  eel\n"),
+        ("labels.txt", "0: cat, felis\n1: dog\n2: eel\n"),
+        ("labels.txt", "n01440764 cat, felis\nn01443537 dog\nn01484850 eel\n"),
+        ("labels.txt", "0 n01440764 cat, felis\n1 n01443537 dog\n2 n01484850 eel\n"),
+        ("labels.csv", '0,"cat, felis"\n1,dog\n2,eel\n'),
+        ("labels.csv", 'index,label\r\n0,"cat, felis"\r\n1,dog\r\n2,eel\r\n'),
+        ("labels.tsv", "0\tcat, felis\n1\tdog\n2\teel\n"),
+        ("labels.yaml", "- cat, felis\n- 'dog'\n- eel\n"),
+        ("labels.yaml", 'names:\n  0: "cat, felis"\n  1: dog\n  2: eel\n'),
+        ("labels.yaml", "names: ['cat, felis', 'dog', 'eel']\n"),
+        ("labels.json", json.dumps({f"{index:03}": name for index, name in INDEXED.items()})),
+        ("class_to_idx.json", json.dumps({name: index for index, name in reversed(INDEXED.items())})),
+        ("config.json", json.dumps({"model_type": "vit", "id2label": INDEXED, "label2id": {}})),
+        ("index.json", json.dumps({index: [f"n0144376{index}", name] for index, name in INDEXED.items()})),
+    ],
+)
+def test_names_are_read_from_the_files_that_people_have(tmp_path, name, text):
+    (tmp_path / name).write_bytes(text.encode())
+    assert list(Labels.read(tmp_path / name)) == list(INDEXED.values())
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [["1 cat", "2 dog"], ["0 cat", "2 dog"], ["n01440764 cat", "dog"], ["0", "1"], ["- cat", "dog"], ["a,b", "c"]],
+)
+def test_what_may_be_part_of_the_names_is_kept(tmp_path, lines):
+    (tmp_path / "labels.txt").write_text("\n".join(lines), encoding="utf-8")
+    assert list(Labels.read(tmp_path / "labels.txt")) == lines
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_another_encoding_is_refused_with_the_fix(tmp_path, encoding):
+    (tmp_path / "labels.txt").write_text("K\xe4fer\nHund\n", encoding=encoding)
+    with pytest.raises(CardError, match=r"labels\.txt.*save it as UTF-8"):
+        Labels.read(tmp_path / "labels.txt")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -33,6 +33,7 @@ from phosphene.two_tower import TwoTower
 
 TEXT_FIELDS = ("name", "description", "factory", "arch", "exported", "weights", "labels", "output")
 FIELDS = {**dict.fromkeys(TEXT_FIELDS, str), "classes": int, "templates": list, "input": dict, "groups": dict}
+OTHER_TYPES = {"output": int, "labels": list}
 INPUT_FIELDS = {"size": list, "mean": list, "std": list, "channels": int}
 TYPE_NAMES = {str: "a string", list: "a list", dict: "a table", int: "a whole number"}
 PATH_FIELDS = ("factory", "exported", "weights", "labels")
@@ -60,7 +61,9 @@ def load(rest: str, *, trust: bool) -> Classifier:
     card = _read_beside(path) if path.suffix.lower() in FORMATS else read(path)
     _check_paths(card, path, trust=trust)
     space = _input_space(card, path)
-    labels = Labels.read(path.parent / card["labels"]) if "labels" in card else None
+    labels = card.get("labels")
+    if isinstance(labels, str):
+        labels = Labels.read(path.parent / labels)
     batch: int | None = None
     notes: tuple[str, ...] = ()
     if "exported" in card:
@@ -119,7 +122,7 @@ def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
         TrustError: a file lies outside.
     """
     folder = path.parent.resolve()
-    file_names = {field: card[field] for field in PATH_FIELDS if field in card}
+    file_names = {field: card[field] for field in PATH_FIELDS if isinstance(card.get(field), str)}
     if card.get("arch", "").startswith("hf:"):
         file_names["arch"] = card["arch"].removeprefix("hf:")
     for field, name in file_names.items():
@@ -229,15 +232,14 @@ def _check_network(card: Mapping[str, Any], path: Path) -> None:
 def _check(fields: Mapping[str, Any], types: Mapping[str, type], where: str) -> None:
     """Raise CardError for a field that is not in ``types`` (name to type), or of another type.
 
-    The field ``output`` may also be an int. ``where`` begins the message.
+    Fields in OTHER_TYPES may also be of that type. ``where`` begins the message.
     """
     for key, value in fields.items():
         if key not in types:
             raise CardError(
                 f"{where} has an unknown field {key!r}.{nearest(key, list(types)) or ' Fields: ' + ', '.join(types)}"
             )
-        is_position = key == "output" and type(value) is int
-        if type(value) is not types[key] and not is_position:  # isinstance would accept true as a whole number
+        if type(value) not in (types[key], OTHER_TYPES.get(key)):  # isinstance would accept true as a whole number
             raise CardError(f"{where}: {key} is {value!r}; it must be {TYPE_NAMES[types[key]]}.")
 
 
