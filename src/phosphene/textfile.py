@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import re
 import tomllib
 import zipfile
 from collections.abc import Callable
@@ -34,6 +35,11 @@ def read_text(path: Path, max_bytes: int) -> str:
         return path.read_text(encoding="utf-8-sig")  # editors on Windows begin files with a byte order mark
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8 text: save it as UTF-8") from None
+
+
+def at_home(spec: str) -> str:
+    """Return a path, or a spec such as ``hf:~/nets/vit``, with the user's home folder in place of a ``~`` that begins the path."""
+    return re.sub(r"^(\w+:)?~(?=/|$)", lambda match: (match[1] or "") + str(Path.home()), spec)
 
 
 # What a user gives may be a path: unlike pathlib, these find nothing where a name is too long or has a null character.

@@ -65,6 +65,17 @@ def test_a_card_may_list_its_labels(card):
         load(card)
 
 
+def test_paths_may_begin_with_the_home_folder(card, monkeypatch):
+    monkeypatch.setenv("HOME", str(card.folder))
+    card.write(factory="~/nets.py:tiny", weights="~/tiny.safetensors", labels="~/labels.txt")
+    found = sources.load(f"~/{card.path.name}", trust=True)
+    assert found.sha256 == tiny.classifier().sha256
+    assert found.spec == str(card.path)
+    (card.folder / "tiny.safetensors").rename(card.folder / "bare.safetensors")
+    drafted = ph.card("~/bare.safetensors", factory="~/nets.py:tiny", labels="~/labels.txt", **SPACE, trust=True)
+    assert drafted.classifier.sha256 == found.sha256
+
+
 def test_a_wrong_number_of_labels_names_the_file_and_what_it_begins_with(card):
     (card.folder / "labels.txt").write_text("# my labels\na\n\nb\nc\nd\n", encoding="utf-8")
     with pytest.raises(

@@ -322,6 +322,32 @@ def test_an_image_processor_is_needed(folder):
         ph.load(f"hf:{folder}")
 
 
+def test_a_folder_of_save_pretrained_needs_no_prefix(folder, monkeypatch):
+    found = ph.load(folder)
+    assert (found.spec, found.name) == (f"hf:{folder}", "vit")
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert ph.load("~/vit").spec == ph.load("hf:~/vit").spec == f"hf:{folder}"
+    with pytest.raises(SpecError, match=rf"Give its folder, {folder}\."):
+        ph.load(folder / "config.json")
+
+
+@pytest.mark.parametrize("form", ["{}", "hf:{}"])
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("checkpoint-100/config.json", "give one, .*checkpoint-100"),
+        ("adapter_config.json", r"PEFT adapter alone.*merge_and_unload\(\)"),
+        ("net.toml", r"give one of its cards, net\.toml"),
+        ("notes.txt", "a folder written by save_pretrained"),
+    ],
+)
+def test_a_folder_of_something_else_names_what_to_give(tmp_path, form, file, says):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("{}", encoding="utf-8")
+    with pytest.raises(SpecError, match=says):
+        ph.load(form.format(tmp_path))
+
+
 def config(**facts):
     return types.SimpleNamespace(**facts)
 

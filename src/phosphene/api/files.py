@@ -167,7 +167,7 @@ def card(
     if out is not None and Path(out).suffix != ".toml":
         right = Path(out).parent / f"{Path(out).stem or 'card'}.toml"
         raise CardError(f"a card is a .toml file: call it {shlex.quote(str(right))}.")
-    file = Path(model) if isinstance(model, str | Path) else None
+    file = Path(model).expanduser() if isinstance(model, str | Path) else None
     if file and is_file(file) and is_bare(file):
         path = Path(out or file.with_suffix(".toml"))
         return _write_card(path, {path.absolute(): draft_card(file, path, given, trust=trust)}, trust=trust)

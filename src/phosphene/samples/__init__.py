@@ -18,7 +18,7 @@ from phosphene.classifier import Classifier
 from phosphene.errors import SamplesError, nearest
 from phosphene.samples import arrays, drawn, folder, memory, parquet, synthetic, tar
 from phosphene.samples.pool import MEMORY, SamplePool, make_pool
-from phosphene.textfile import exists, is_dir, is_file, is_utf8, missing, nearby
+from phosphene.textfile import at_home, exists, is_dir, is_file, is_utf8, missing, nearby
 
 __all__ = ["MEMORY", "InMemory", "SamplePool", "default_samples", "is_natural", "load_samples"]
 
@@ -58,7 +58,7 @@ def load_samples(samples: "str | Path | InMemory", shape: "tuple[int, int, int] 
     if not isinstance(samples, str | Path):
         images, labels = memory.read(samples, shape)
         return make_pool(images, MEMORY, labels=labels)
-    text = str(samples) if str(samples) != MEMORY else f"./{MEMORY}"
+    text = at_home(str(samples)) if str(samples) != MEMORY else f"./{MEMORY}"
     if not is_utf8(text):
         raise SamplesError(f"samples {text!r}: runs cannot hold a name that is not UTF-8: rename it.")
     prefix, _, rest = text.partition(":")

@@ -21,7 +21,8 @@ from phosphene.labels import first_synonym
 from phosphene.prompts import label_of, new_prompts, read_prompts, split_spec
 from phosphene.sources.draft import card_command, is_bare
 from phosphene.sources.exported import FORMATS, conversion
-from phosphene.textfile import exists, is_dir, is_file, nearby
+from phosphene.sources.libraries import what_to_give
+from phosphene.textfile import at_home, exists, is_dir, is_file, nearby
 from phosphene.two_tower import PromptClassifier, TwoTower, with_prompts, without_prompts
 
 # Prefixes of specs; each is the name of its module.
@@ -63,9 +64,12 @@ def load(
         WeightsError: the weights are missing, or do not fit.
         TrustError: loading needs ``trust``.
     """
-    text, named = split_spec(str(spec))
-    if text != str(spec) and not named.strip("; "):
+    spec = at_home(str(spec))
+    text, named = split_spec(spec)
+    if text != spec and not named.strip("; "):
         raise SpecError(f"{spec} names nothing after '#': add texts, or a file of them, or leave '#' out.")
+    if is_file(Path(text, "config.json")):  # as save_pretrained writes it
+        text = f"hf:{text}"
     prefix, colon, rest = text.partition(":")
     suffix = Path(text).suffix.lower()
     classifier: Classifier
@@ -154,6 +158,10 @@ def _hint(text: str) -> str:
     """Return a sentence that suggests what to give in place of ``text``, a spec that names no model."""
     prefix, colon, rest = text.partition(":")
     path = Path(text)
+    if is_dir(path):
+        return f" {what_to_give(path)}"
+    if path.name == "config.json" and is_file(path):
+        return f" Give its folder, {path.parent}."
     if path.suffix == ".py":
         return f" Name the function that builds the network: {text}:FUNCTION."
     if conversion(path) and is_file(path):

@@ -28,7 +28,7 @@ from phosphene.sources.factory import build as call_factory
 from phosphene.sources.factory import has_random_weights
 from phosphene.sources.libraries import RANDOM_WEIGHTS_NOTE
 from phosphene.sources.weights import load_weights
-from phosphene.textfile import missing, read_toml
+from phosphene.textfile import at_home, missing, read_toml
 from phosphene.two_tower import TwoTower
 
 TEXT_FIELDS = ("name", "description", "factory", "arch", "exported", "weights", "labels", "output")
@@ -206,6 +206,7 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
     card = read_toml(path, "model card", CardError, "`phosphene models` lists what needs no card.")
     card.setdefault("name", path.stem)
     _check(card, FIELDS, f"model card {path}")
+    card |= {field: at_home(card[field]) for field in (*PATH_FIELDS, "arch") if isinstance(card.get(field), str)}
     if exported and not any(field in card for field in NETWORK_FIELDS):
         card["exported"] = exported
     _check_network(card, path)

@@ -14,7 +14,7 @@ from phosphene.input_space import InputSpace
 from phosphene.sources.card_example import card_text
 from phosphene.sources.exported import FORMATS, TORCHSCRIPT, check_trust, load_file
 from phosphene.sources.weights import INDEX, count_rows
-from phosphene.textfile import read_toml
+from phosphene.textfile import at_home, read_toml
 
 WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".tar"}
 CLASSES = 1000  # the number with which networks are built to be compared
@@ -75,9 +75,9 @@ def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool)
             f"{path} does not say what size its images have: give it (--size 224 or HEIGHTxWIDTH, or size= in Python)."
         )
     if "factory" in fields and fields["factory"].rpartition(":")[0].endswith(".py"):
-        fields["factory"] = os.path.relpath(fields["factory"], card.parent)
+        fields["factory"] = os.path.relpath(at_home(fields["factory"]), card.parent)
     if given.get("labels") is not None:
-        fields["labels"] = os.path.relpath(given["labels"], card.parent)
+        fields["labels"] = os.path.relpath(at_home(str(given["labels"])), card.parent)
     mean, std = (list(given[key]) if given.get(key) is not None else [] for key in ("mean", "std"))
     count = channels or len(mean or std or (0, 0, 0))
     space = InputSpace.of(size, mean or (0.0,) * count, std or (1.0,) * count)

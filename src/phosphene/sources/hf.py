@@ -16,8 +16,8 @@ from phosphene.classifier import Classifier
 from phosphene.errors import CardError, ExtraError, SpecError, TrustError, WeightsError, first_line, one_line
 from phosphene.extras import install_command, require
 from phosphene.sources.hf_two_tower import HubTwoTower, is_two_tower
-from phosphene.sources.libraries import fixed_seed, offline_if_unreachable
-from phosphene.textfile import is_dir, missing, read_text
+from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, what_to_give
+from phosphene.textfile import is_dir, is_file, missing, read_text
 
 MAX_CONFIG_BYTES = 10_000_000  # bytes
 # problem_type of a config -> kind of output
@@ -170,9 +170,11 @@ def read_processor(
     test = colours[-1][order] / 255 * scale + offset
     if not (np.all(others < 1e-3 * np.abs(scale)) and np.allclose(values[-1], test, rtol=1e-3, atol=1e-3)):
         raise CardError(f"{name} does more to colours than scaling each channel and changing their order: {fix}")
-    mean, std = (np.round(-offset / scale, 6) + 0.0, [float(f"{value:.6g}") for value in 1 / scale])
-    size = made[0].shape[2:]
-    return (size[0], size[1]), tuple(mean.tolist()), tuple(std), tuple(order.tolist())
+    # Without the error of single precision, so that 0.485 is 0.485 and 0 is 0.
+    means = np.where(np.abs(offset) < 1e-6, 0.0, -offset / scale)
+    mean, std = (tuple(float(f"{value:.6g}") for value in row) for row in (means, 1 / scale))
+    height, width = made[0].shape[2:]
+    return (height, width), mean, std, tuple(order.tolist())
 
 
 def _sides(size: Any) -> "tuple[int, int] | None":
@@ -193,9 +195,11 @@ def _split(rest: str) -> tuple[str, str]:
     """Split ``OWNER/NAME@REVISION`` into name and revision; a folder stays whole, with revision ``""``.
 
     Raises:
-        SpecError: it is malformed.
+        SpecError: it is malformed, or a folder of something else.
     """
     if rest and is_dir(rest):
+        if not is_file(Path(rest, "config.json")):
+            raise SpecError(f"hf:{rest} is no model: {what_to_give(Path(rest))}")
         return rest, ""
     name, _, revision = rest.partition("@")
     if not all(part.strip(".") for part in name.split("/")) or name.count("/") > 1 or not name.isprintable():

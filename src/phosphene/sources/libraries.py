@@ -4,13 +4,15 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import torch
 
-from phosphene.errors import SpecError, WeightsError, nearest, one_line
+from phosphene.errors import SpecError, WeightsError, first_few, nearest, one_line
 from phosphene.extras import require
+from phosphene.textfile import nearby
 
 # NAME@random: the architecture without its weights.
 RANDOM = "random"
@@ -53,6 +55,18 @@ def per_channel(values: "Sequence[float] | float", channels: int) -> list[float]
     """Return a list of one value per channel; a single value stands for all channels."""
     numbers = [float(value) for value in (values if isinstance(values, Sequence) else [values])]
     return numbers * (channels if len(numbers) == 1 else 1)
+
+
+def what_to_give(folder: Path) -> str:
+    """Return a sentence on what to give in place of a folder that is no model of save_pretrained, by what it holds."""
+    if (folder / "adapter_config.json").exists():
+        return f"{folder} holds a PEFT adapter alone: give a folder written by `model.merge_and_unload().save_pretrained(FOLDER)`."
+    inner = sorted(str(file.parent) for file in folder.glob("*/config.json"))  # such as checkpoint-100
+    if inner:
+        return f"{folder} holds folders of models: give one, {first_few(inner)}."
+    cards = nearby(folder / "card.toml", lambda one: one.suffix == ".toml")
+    given = f"give one of its cards, {cards}" if cards else "give a file in it, or a folder written by save_pretrained"
+    return f"{folder} has no config.json: {given}."
 
 
 @contextmanager
