@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -311,6 +312,39 @@ def test_a_module_that_lies_beside_the_card_needs_trust_too(card, monkeypatch):
     assert load(card, trust=True).num_classes == 5
     assert card.mark.exists()
     sys.modules.pop("beside_the_card")
+
+
+@pytest.mark.parametrize("name", ["net.pyth", "net.th", "net.model", "net.pkl", "net.weights", "net"])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_card_is_drafted_for_a_checkpoint_of_any_name(card, name, legacy):
+    file = card.folder / name
+    torch.save(card.state(), file, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(SpecError, match=rf"phosphene card \S*{name} --arch .* drafts it"):
+        sources.load(file)
+    drafted = ph.card(file, factory=str(card.folder / "nets.py:tiny"), **SPACE, trust=True)
+    assert drafted.classifier.module[0].weight.equal(tiny.network()[0].weight)
+
+
+def test_a_card_is_drafted_for_torchscript_of_any_name(card):
+    file = card.folder / "net.jit"
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.save(torch.jit.trace(tiny.network(), torch.zeros(1, 3, 16, 16)), file)
+    with pytest.raises(TrustError, match=r"net\.jit would run the TorchScript"):
+        ph.card(file, **SPACE)
+    drafted = ph.card(file, **SPACE, trust=True)
+    pixels = torch.rand((2, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drafted.classifier.logits(pixels), tiny.classifier().logits(pixels))
+
+
+@pytest.mark.parametrize("name", ["net.engine", "net.mlmodel", "net.npz", "net.pkl", "net"])
+def test_a_file_of_another_kind_is_refused_with_what_to_export(card, name):
+    np.savez(card.folder / "arrays.npz", weight=np.zeros(3))
+    (card.folder / "arrays.npz").rename(card.folder / name)
+    for call in (sources.load, lambda file: ph.card(file, factory="nets.py:tiny", size=16)):
+        with pytest.raises(
+            SpecError, match="has to be converted first: export the network as ONNX or TorchScript, or save"
+        ):
+            call(card.folder / name)
 
 
 def test_missing_weights_are_refused(card):

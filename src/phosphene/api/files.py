@@ -174,11 +174,11 @@ def card(
     superfluous = [key for key, value in given.items() if value is not None]
     if superfluous and file and file.suffix != ".toml" and is_file(file) and is_file(file.with_suffix(".toml")):
         raise CardError(f"{file} has a card already, {file.with_suffix('.toml')}: give that, or edit it.")
+    classifier = to_classifier(model, trust=trust)
     if superfluous:
         raise CardError(
             f"options for a bare file ({', '.join(superfluous)}) were given, and {model} says that itself: leave them out."
         )
-    classifier = to_classifier(model, trust=trust)
     path = Path(out or f"{directory_name(classifier.name) or 'model'}.toml")
     files = card_files(classifier, path.absolute(), Path(weights or path.with_suffix(".safetensors")).absolute())
     trust = trust or is_factory(classifier.spec)  # that function has just run, because its name was typed

@@ -22,7 +22,7 @@ from phosphene.prompts import label_of, new_prompts, read_prompts, split_spec
 from phosphene.sources.draft import card_command, is_bare
 from phosphene.sources.exported import FORMATS, conversion
 from phosphene.sources.libraries import what_to_give
-from phosphene.textfile import at_home, exists, is_dir, is_file, nearby
+from phosphene.textfile import at_home, exists, is_dir, is_file, nearby, refuse_no_model
 from phosphene.two_tower import PromptClassifier, TwoTower, with_prompts, without_prompts
 
 # Prefixes of specs; each is the name of its module.
@@ -164,12 +164,13 @@ def _hint(text: str) -> str:
         return f" Give its folder, {path.parent}."
     if path.suffix == ".py":
         return f" Name the function that builds the network: {text}:FUNCTION."
-    if conversion(path) and is_file(path):
+    if is_file(path):
+        refuse_no_model(path, SpecError)
+        if is_file(path.with_suffix(".toml")):
+            return f" Its card is {path.with_suffix('.toml')}: give that."
+        if is_bare(path):
+            return f" It needs a card that says what it is: {card_command(path)} drafts it."
         return conversion(path)
-    if is_file(path) and is_file(path.with_suffix(".toml")):
-        return f" Its card is {path.with_suffix('.toml')}: give that."
-    if is_file(path) and is_bare(path):
-        return f" A weights file needs a card that names its network: {card_command(path)} drafts it."
     likely = nearest(prefix, SOURCES) if colon and prefix else ""
     if likely:
         return likely.replace("?", f":{rest}?").replace(" or ", f":{rest} or ")

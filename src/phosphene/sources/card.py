@@ -23,7 +23,7 @@ from phosphene.input_space import InputSpace
 from phosphene.labels import Labels
 from phosphene.sources.card_example import card_lines, card_text, input_line
 from phosphene.sources.draft import card_command
-from phosphene.sources.exported import FORMATS, conversion, open_exported
+from phosphene.sources.exported import FORMATS, TORCHSCRIPT, conversion, format_of, open_exported
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.factory import has_random_weights
 from phosphene.sources.libraries import RANDOM_WEIGHTS_NOTE
@@ -69,7 +69,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
     if "exported" in card:
         file = path.parent / card["exported"]
         module, batch = open_exported(file, space.shape, trust=trust)
-        notes = FORMATS[file.suffix.lower()].notes
+        notes = (format_of(file) or TORCHSCRIPT).notes
         origin = {"exported": str(file.resolve())}
     elif "arch" in card:
         module, origin = _build(card, path, space, None if labels is None else len(labels)), {"arch": card["arch"]}
@@ -220,7 +220,7 @@ def _check_network(card: Mapping[str, Any], path: Path) -> None:
         raise CardError(f"model card {path} lacks 'factory', 'arch' or 'exported': one of them must name the network.")
     if len(networks) > 1:
         raise CardError(f"model card {path} has {' and '.join(networks)}; only one of them may name the network.")
-    if "exported" in card and Path(card["exported"]).suffix.lower() not in FORMATS:
+    if "exported" in card and format_of(path.parent / card["exported"]) is None:
         raise CardError(
             f"model card {path}: exported {card['exported']!r} must be a file {', '.join(FORMATS)}.{conversion(Path(card['exported']))}"
         )

@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import os
 import shlex
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,27 @@ from typing import Any
 from phosphene.errors import CardError
 from phosphene.input_space import InputSpace
 from phosphene.sources.card_example import card_text
-from phosphene.sources.exported import FORMATS, TORCHSCRIPT, check_trust, load_file
+from phosphene.sources.exported import FORMATS, TORCHSCRIPT, check_trust, format_of, load_file, names_in
 from phosphene.sources.weights import INDEX, count_rows
 from phosphene.textfile import at_home, read_toml
 
 WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".tar"}
 CLASSES = 1000  # the number with which networks are built to be compared
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # begins what torch wrote before 1.6
 CHANNELS = (1, 3, 4)  # of images, to tell them from heights and widths
 
 
 def is_bare(path: Path) -> bool:
-    """Return whether ``path`` is an exported network or weights without a card of the same name beside it that describes it."""
-    known = path.suffix.lower() in {*FORMATS, *WEIGHTS} or path.name.endswith(INDEX)
-    return known and path.is_file() and not _has_card(path)
+    """Return whether ``path`` is an exported network or weights without a card of the same name beside it that describes it.
+
+    That is by its suffix, or by its content, as torch writes it under any name.
+    """
+    if not path.is_file() or _has_card(path):
+        return False
+    if path.suffix.lower() in {*FORMATS, *WEIGHTS} or path.name.endswith(INDEX) or "data.pkl" in names_in(path):
+        return True
+    with path.open("rb") as file:
+        return file.read(len(LEGACY)) == LEGACY
 
 
 def _has_card(path: Path) -> bool:
@@ -88,12 +95,7 @@ def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool)
 
 def _is_exported(path: Path) -> bool:
     """Return whether a file holds an exported network rather than weights; TorchScript is told from a state dict by the code in it."""
-    if FORMATS.get(path.suffix.lower()) is not TORCHSCRIPT:
-        return path.suffix.lower() in FORMATS
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
+    return "/code/" in names_in(path) if format_of(path) is TORCHSCRIPT else format_of(path) is not None
 
 
 def _image_shape(path: Path, *, trust: bool) -> tuple["tuple[int, int] | None", "int | None"]:

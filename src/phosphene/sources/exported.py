@@ -7,6 +7,7 @@ A format is one module with ``load(path)``, which returns the network, and the s
 import importlib
 import json
 import shlex
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from phosphene.errors import CardError, TrustError
-from phosphene.textfile import missing, refuse_no_model
+from phosphene.textfile import is_file, missing, refuse_no_model
 
 Shape = tuple["int | None", ...]  # (n, c, h, w); None if any size is accepted
 
@@ -43,6 +44,7 @@ FORMATS = {
     ),
     **dict.fromkeys((".pt", ".pth", ".ts", ".torchscript"), TORCHSCRIPT),
 }
+OTHER = "export the network as ONNX or TorchScript, or save its state dict with safetensors.torch.save_file"
 KERAS = (
     "import keras; m = keras.saving.load_model({name}); m(keras.ops.zeros((1, *m.input_shape[1:]))); "
     'm.export({onnx}, format="onnx")'
@@ -56,26 +58,37 @@ CONVERSIONS = {
     ".tflite": TENSORFLOW.replace("{given}", "--tflite {name}"),
     ".pb": TENSORFLOW.replace("{given}", "--saved-model ."),
     ".pdmodel": "paddle2onnx --model_dir . --model_filename {name} --save_file {onnx} (pip install paddle2onnx)",
-    **dict.fromkeys((".pkl", ".pickle", ".joblib"), "save the network's state dict with safetensors.torch.save_file"),
 }
 
 
-def conversion(path: Path) -> str:
-    """Return a sentence on how to convert the file at ``path``, of another library by its suffix, to one that loads; empty if unknown."""
-    if path.suffix.lower() not in CONVERSIONS:
+def format_of(path: Path) -> "Format | None":
+    """Return the format of an exported network by its suffix, or TorchScript by its content; ``None`` if it is no such file."""
+    return FORMATS.get(path.suffix.lower()) or (TORCHSCRIPT if "/code/" in names_in(path) else None)
+
+
+def names_in(path: Path) -> str:
+    """Return the names of the files in a zip archive, which torch writes, one per line; empty for any other file."""
+    if not is_file(path) or not zipfile.is_zipfile(path):
         return ""
+    with zipfile.ZipFile(path) as archive:
+        return "\n".join(archive.namelist())
+
+
+def conversion(path: Path) -> str:
+    """Return a sentence on how to convert the file at ``path``, of another library, to one that loads, by its suffix if that is known."""
     names = {"name": path.name, "onnx": f"{path.stem}.onnx"}
     code = KERAS.format(**{key: json.dumps(name, ensure_ascii=False) for key, name in names.items()})
     words = {key: shlex.quote(word) for key, word in {**names, "keras": code}.items()}
-    recipe = CONVERSIONS[path.suffix.lower()].format(**words)
-    return f" A {path.suffix} file has to be converted first: {recipe}; then `phosphene card` drafts its card."
+    recipe = CONVERSIONS.get(path.suffix.lower(), OTHER).format(**words)
+    kind = f"{path.suffix} file" if path.suffix else "file like this"
+    return f" A {kind} has to be converted first: {recipe}; then `phosphene card` drafts its card."
 
 
 def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None"]:
     """Load an exported network (.pt2, .onnx, TorchScript) for inputs of ``shape``; return it, and its largest batch or ``None``.
 
     Args:
-        path: The file; its suffix is one of ``FORMATS``.
+        path: The file, of a format that :func:`format_of` knows.
         shape: (c, h, w) of the images that its card declares.
         trust: Whether loading may run code that the file holds.
 
@@ -109,14 +122,14 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
 def load_file(path: Path) -> tuple[nn.Module, "list[Shape] | None"]:
     """Load the exported network at ``path`` by the module of its format; return it and the shapes of its inputs, if known; CardError."""
     refuse_no_model(path, CardError)
-    source: Any = importlib.import_module(FORMATS[path.suffix.lower()].module)
+    source: Any = importlib.import_module((format_of(path) or TORCHSCRIPT).module)
     loaded: tuple[nn.Module, list[Shape] | None] = source.load(path)
     return loaded
 
 
 def check_trust(path: Path, *, trust: bool) -> None:
     """Raise TrustError if the exported network at ``path`` is of a format whose loading may run code, and ``trust`` is false."""
-    risk = FORMATS[path.suffix.lower()].risk
+    risk = (format_of(path) or TORCHSCRIPT).risk
     if risk and not trust:
         raise TrustError(
             f"loading {path} {risk}: add --trust (trust=True in Python) if you know who made it, or save the network's "
