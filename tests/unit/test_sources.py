@@ -199,8 +199,8 @@ def test_twenty_thousand_classes(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"arch": "resnet18"}, "must be one of torchvision:NAME"),
-        ({"arch": "nosuch:resnet18"}, "must be one of torchvision:NAME"),
+        ({"arch": "resnet18"}, "must be torchvision:resnet18, timm:resnet18 or hf:FILE"),
+        ({"arch": "nosuch:resnet18"}, "must be torchvision:NAME"),
         ({"arch": "torchvision:resnet81"}, "Did you mean"),
         ({"arch": "hf:none.json"}, "does not exist"),
         ({"arch": "torchvision:resnet18", "factory": "a:b"}, "factory and arch"),

@@ -166,8 +166,10 @@ def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int 
     """
     prefix, colon, name = card["arch"].partition(":")
     if not colon or prefix not in ARCHITECTURES:
-        forms = ", ".join(f"{prefix}:NAME" for prefix in ARCHITECTURES)
-        raise CardError(f"model card {path}: arch {card['arch']!r} must be one of {forms}.")
+        which = "NAME" if colon else card["arch"]
+        raise CardError(
+            f"model card {path}: arch {card['arch']!r} must be torchvision:{which}, timm:{which} or hf:FILE.json."
+        )
     if prefix == "hf":
         name = str(path.parent / name)
     classes = card.get("classes", labels or DEFAULT_CLASSES)

@@ -27,6 +27,7 @@ from phosphene.textfile import missing
 
 # Modules that only build networks. Others may do anything: `pytest:main` would run a conftest.py that came with a card.
 BUILDERS = ("phosphene.demo.networks", "phosphene.demo.towers", "timm.models", "torchvision.models")
+WITHOUT = " Write a function without arguments that returns the network, and name that."
 PACKAGE_PREFIX = "_phosphene_factory_"  # begins the names of the packages that factory files are imported in
 
 
@@ -125,8 +126,8 @@ def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) ->
         TrustError: it came with the model, and ``trust`` was not given.
     """
     where, colon, function = factory.rpartition(":")
-    if not colon or not where or not function:
-        raise CardError(f"{who}: factory {factory!r} must be file.py:function or package.module:function.")
+    if not colon or not where or not function.isidentifier():
+        raise CardError(f"{who}: factory {factory!r} must be file.py:function or package.module:function.{WITHOUT}")
     file = folder / where if where.endswith(".py") else None
     if file is None and not trust and _is_foreign(where.partition(".")[0], folder):
         raise TrustError(
@@ -150,6 +151,12 @@ def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) ->
             names = [name for name, _ in inspect.getmembers(module, callable) if not name.startswith("_")]
             hint = nearest(function, names) or f" Functions: {first_few(names)}."
             raise CardError(f"{who}: {where} has no function {function!r}.{hint}")
+        try:
+            inspect.signature(create).bind()
+        except TypeError as error:
+            raise CardError(f"{who}: {factory} cannot be called, {error}.{WITHOUT}") from None
+        except ValueError:  # of some functions in C, Python does not know the arguments
+            pass
         with one_line(CardError, f"factory {factory} failed"), fixed_seed(seed):
             network = create()
     if not isinstance(network, nn.Module | Classifier):

@@ -40,6 +40,7 @@ OLD_DENSENET = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
 )
 INDEX = ".index.json"
+DAMAGED = "the file is cut off or damaged: download it again, or save it anew."
 UNREADABLE = "cannot be read as plain tensors"
 MOST_NAMES = 3  # tensors that do not fit, in a message
 Shapes = Mapping[str, tuple[int, ...]]
@@ -169,6 +170,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 def _files(path: Path) -> list[Path]:
     """Return the files that hold the tensors of ``path``, itself or its shards; WeightsError if one is missing."""
+    shard = re.match(r"(.+)-\d+-of-(?!0*1\.)\d+\.", path.name)
+    if shard:
+        name = f"{shard[1]}{path.suffix}{INDEX}"
+        raise WeightsError(f"weights {path} are a part of several: give the index of all, {path.with_name(name)}.")
     files = _shards(path) if path.is_file() and path.name.endswith(INDEX) else [path]
     for file in files:
         if not file.is_file():
@@ -180,7 +185,7 @@ def _files(path: Path) -> list[Path]:
 def _read_file(path: Path) -> dict[str, Tensor]:
     """Return the tensors of one weights file by name, running no code in it; WeightsError if there are none."""
     if path.suffix == ".safetensors":
-        with one_line(WeightsError, f"weights {path} {UNREADABLE}"):
+        with one_line(WeightsError, f"weights {path} {UNREADABLE}", DAMAGED):
             return load_file(path)
     try:
         _refuse_compression(path)
@@ -255,7 +260,7 @@ def _refuse_compression(path: Path) -> None:
 
 def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor by name, from the header of a safetensors file."""
-    with one_line(WeightsError, f"weights {path} {UNREADABLE}"), safe_open(path, framework="pt") as file:
+    with one_line(WeightsError, f"weights {path} {UNREADABLE}", DAMAGED), safe_open(path, framework="pt") as file:
         return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
 
 
