@@ -75,7 +75,8 @@ def checked() -> Callable[[Callable[P, R]], Callable[P, R]]:
             for option, value in binding.arguments.items():
                 if option in hints and (type_names := wanted(hints[option], value)):
                     raise ArgumentError(f"{option} is {describe(value)}; it must be {type_names}.")
-                if isinstance(value, str | PathLike) and "\0" in str(value):
+                # A name, as that of a classifier, is no path.
+                if option != "name" and isinstance(value, str | PathLike) and "\0" in str(value):
                     raise ArgumentError(
                         f"{option} is {describe(value)}; leave out the null character, which no path has."
                     )
