@@ -98,8 +98,7 @@ class Classifier:
         self.trusted = False  # whether the user allowed code that comes with the model to run; the sources set it
         self.measures = ""  # why the outputs are measurements, for messages; the sources of two-tower models set it
         self._notes = tuple(notes)
-        # of several outputs the one that is used, the part of its values that is, and the kind of these
-        self._which, self._part, self._output = parse_output(output)
+        self._which, self._part, self._output = parse_output(output)  # which output, which part of it, and its kind
         if groups and labels is None:
             raise CardError(f"groups of {name} need labels: give labels, and name them in the groups.")
         self._labels = None if labels is None else Labels(check_labels(labels), groups)
