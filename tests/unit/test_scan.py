@@ -18,7 +18,7 @@ from phosphene.backdoor.measure import Measurements, ScanEngine, figures, measur
 from phosphene.backdoor.not_tested import MIN_SAMPLES
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.pairs import easy_pairs
-from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, move_to_all_classes, probes_of
+from phosphene.backdoor.probes import LENGTH, Probes, in_turn, log_odds_of_all, move_to_all_classes, probes_of
 from phosphene.backdoor.routes import Effect, Route
 from phosphene.backdoor.scan import check_alpha, next_class, require_comparable, scan
 from phosphene.backdoor.screen import mean_logit_rises
@@ -278,6 +278,21 @@ def test_drawn_images_are_moved_until_every_class_is_predicted():
         search, held_out = probes_of(engine, pool, natural=False)
     assert len(torch.unique(search.predicted)) == len(torch.unique(held_out.predicted)) == hand.CLASSES
     assert isinstance(search, Probes)
+
+
+def test_drawn_images_are_moved_no_further_than_one_step_beyond_even_odds():
+    pixels = hand.pool().pixels
+    wanted = torch.randperm(hand.CLASSES, generator=torch.Generator().manual_seed(0)).repeat(len(pixels))[: len(pixels)]
+    with Engine(hand.classifier(), device="cpu") as engine:
+        moved = move_to_all_classes(engine, pixels).float() / 255
+        before, after = (
+            engine.gradients(pixels.float() / 255, wanted, "log-odds"),
+            engine.gradients(moved, wanted, "log-odds"),
+        )
+    one_step = LENGTH * torch.maximum(before.gradient.abs().flatten(1).sum(1), after.gradient.abs().flatten(1).sum(1))
+    had_to_move = before.loss > 0
+    assert had_to_move.any()
+    assert bool((after.loss.abs() < 1.5 * one_step)[had_to_move].all())
 
 
 def test_images_that_are_moved_run_in_few_different_numbers():
