@@ -107,6 +107,17 @@ def test_two_runs_by_two_targets(runs, call):
     ]
 
 
+def test_on_a_narrow_terminal_figures_stand_beside_their_measure(runs, call, monkeypatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich then writes as to a terminal, of this width
+    monkeypatch.setenv("COLUMNS", "58")
+    answer = call("score", runs[0], "--target", "demo:shapes", "--target", "demo:shapes-plain")
+    assert answer.code == 0, answer.err
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in answer.out.splitlines()]
+    (beside,) = (line for line in lines if "top-1, the" in line)
+    assert "concepts" not in beside, "the measure's name fits: the test shows nothing"
+    assert all(percent(row["top1_concepts"]) in beside for row in rows(runs[0])), lines
+
+
 @pytest.mark.parametrize(("option", "measure"), [("--min-top1", "top1_all"), ("--min-m-score", "m_score")])
 def test_a_target_below_the_minimum_gives_a_code_of_its_own_and_the_results_are_there(runs, call, option, measure):
     words = ["score", runs[1], "--target", "demo:shapes-plain", "--target", "demo:shapes-vit", "--device", "cpu"]

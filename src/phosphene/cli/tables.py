@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import click
@@ -51,21 +52,24 @@ def print_table(
 
 
 def print_scores(scores: "Sequence[RunScore]") -> None:
-    """Print scores as a table with a row per run and a column per target.
+    """Print scores as a table with a row per measure of each run and a column per target.
 
     Cells are ``M_score`` (at most 1) and top-1 rates, with 95 % intervals.
     """
     targets = {(row.target, row.target_sha256): row.target for row in scores}
     names = list(targets.values())
     columns = [f"{name} ({sha256[:8]})" if names.count(name) > 1 else name for name, sha256 in targets]
-    rows = []
+    rows: list[list[str]] = []
     for path in dict.fromkeys(row.run for row in scores):
         run_scores = [row for row in scores if row.run == path]
-        cells = ["\n".join(_measures(one).values()) for one in run_scores]
-        rows.append(
-            [Text(cell) for cell in (_source_name(run_scores[0], scores), "\n".join(_measures(run_scores[0])), *cells)]
-        )
-    print_table(["maps of", "measure", *columns], rows, numbers=(), lines=True)
+        measures = [_measures(one) for one in run_scores]
+        rates = dict.fromkeys(name for one in measures for name in one)
+        lines = [[name, *(one.get(name, "-") for one in measures)] for name in rates]
+        empty_row = [""] * (2 + len(measures))
+        rows += [empty_row] if rows else []
+        sources = _source_names(run_scores[0], scores)
+        rows += [[source, *(line or empty_row[1:])] for source, line in zip_longest(sources, lines, fillvalue="")]
+    print_table(["maps of", "measure", *columns], rows, numbers=())
 
 
 def misclassified_lines(scores: "Sequence[RunScore]") -> Iterator[str]:
@@ -79,7 +83,9 @@ def misclassified_lines(scores: "Sequence[RunScore]") -> Iterator[str]:
             outputs = first_few(
                 [f"{_short_label(one.label)} ({one.maps - one.right} of {one.maps})" for one in missed_outputs]
             )
-            count = f"{len(missed_outputs)} of {len(row.per_concept)} outputs of {_source_name(row, scores, ', ')}"
+            count = (
+                f"{len(missed_outputs)} of {len(row.per_concept)} outputs of {', '.join(_source_names(row, scores))}"
+            )
             yield f"by {printable(row.target)}, maps of {count} are not {BEYOND}: {outputs}"
         wrong_concepts = sorted((one for one in row.per_concept if one.misread), key=lambda one: one.right / one.maps)
         if wrong_concepts:
@@ -88,18 +94,17 @@ def misclassified_lines(scores: "Sequence[RunScore]") -> Iterator[str]:
                 + (f" ({one.misread[0].count} of {one.maps})" if one.maps > 1 else "")
                 for one in wrong_concepts
             ]
-            count = f"{len(wrong_concepts)} of {len(row.per_concept)} concepts of {_source_name(row, scores, ', ')}"
+            count = (
+                f"{len(wrong_concepts)} of {len(row.per_concept)} concepts of {', '.join(_source_names(row, scores))}"
+            )
             yield f"{printable(row.target)} misclassifies {count}: {first_few(errors)}"
 
 
-def _source_name(row: "RunScore", scores: "Sequence[RunScore]", gap: str = "\n") -> str:
-    """Return the model and recipe of a score's maps, joined by ``gap``.
-
-    If other runs share both, the run's path follows.
-    """
+def _source_names(row: "RunScore", scores: "Sequence[RunScore]") -> list[str]:
+    """Return the model and recipe of a score's maps, and if other runs share both, the run's path."""
     same_source_runs = {other.run for other in scores if (other.source, other.recipe) == (row.source, row.recipe)}
     names = [row.source, row.recipe, *([str(row.run)] if len(same_source_runs) > 1 else [])]
-    return gap.join(printable(name) for name in names)
+    return [*map(printable, names)]
 
 
 def _measures(row: "RunScore") -> dict[str, str]:
