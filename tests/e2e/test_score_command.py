@@ -118,6 +118,27 @@ def test_on_a_narrow_terminal_figures_stand_beside_their_measure(runs, call, mon
     assert all(percent(row["top1_concepts"]) in beside for row in rows(runs[0])), lines
 
 
+@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("default")
+def test_scores_of_a_run_that_has_grown_stay_and_say_what_they_are_of(tmp_path, call):
+    run, settings = tmp_path / "run", [f"--set={field}={value}" for field, value in FEW.items()]
+    words = ["map", "demo:shapes", "--recipe", "quick", *settings, "--samples", "synthetic:pink", "--out", run]
+    assert call(*words, "-c", "star").code == 0
+    assert call("score", run, "--target", "demo:shapes-plain").code == 0
+    for more, scored in ((["-c", "heart"], "1 of 2 maps"), (["-c", "star", "--seeds", 2], "1 of 3 maps")):
+        answer = call(*words, *more)
+        note = f"Scores are of {scored} as they are now: give `phosphene score run --target demo:shapes-plain` again."
+        assert f"phosphene: warning: {note}" in answer.err
+        page = report(run)
+        assert f"{note}" in page
+        assert TITLE in page
+        assert "The images of 1 map of 1 concept" in page
+        assert "shapes-plain classifies" in page
+    assert call("score", run, "--target", "demo:shapes-plain").code == 0
+    assert "as they are now" not in report(run)
+    assert [row["maps"] for row in rows(run)] == [3]
+
+
 @pytest.mark.parametrize(("option", "measure"), [("--min-top1", "top1_all"), ("--min-m-score", "m_score")])
 def test_a_target_below_the_minimum_gives_a_code_of_its_own_and_the_results_are_there(runs, call, option, measure):
     words = ["score", runs[1], "--target", "demo:shapes-plain", "--target", "demo:shapes-vit", "--device", "cpu"]

@@ -124,7 +124,11 @@ def test_one_map_a_concept_is_read_or_not(tmp_path):
 def test_stale_rows_are_left_out(run, maps):
     note(run, tiny.classifier(), ph.score(maps, tiny.classifier(), device="cpu")[0])
     assert TITLE in page(run)
-    begin(run, [tiny.concept_map(0, 7)])
+    begin(run, [tiny.concept_map(0, 7)])  # the others are as they were
+    assert "Scores are of 6 of 7 maps as they are now: give `phosphene score" in page(run)
+    assert TITLE in page(run)
+    begin(run, [replace(maps[0], nu=-maps[0].nu)])
+    assert "Scores are of 0 of 7 maps as they are now" in page(run)
     assert TITLE not in page(run)
 
 

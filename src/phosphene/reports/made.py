@@ -14,7 +14,7 @@ from phosphene.recipe import CHANGED, RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
 from phosphene.runs.map_json import read_map_json
-from phosphene.runs.scores import read_scores
+from phosphene.runs.scores import read_scores, scored_places
 from phosphene.samples import MEMORY
 
 MOST_CHECKED = 4  # concepts that `phosphene check` makes maps of again by default
@@ -38,16 +38,11 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
     unnamed |= {"samples": samples} if samples == MEMORY else {}
     out = path_to_paste(run)
     commands = map_commands(facts, out)
-    targets = [str(row.get("target_spec", row["target"])) for row in read_scores(run)]
-    if targets:
-        words = [word for spec in targets for word in ("--target", spec)]
-        others = {str(row.get("samples")) for row in read_scores(run) if row.get("samples")} - {samples, MEMORY}
-        words += ["--samples", *others] if len(others) == 1 else []
-        commands.append(shlex.join(["phosphene", "score", out, *words, *_trust_option(facts)]))
+    commands += score_commands(run, facts)
     commands += check_commands(read_checks(run), facts, out)
     return {
         "nav": "How it was made",
-        "glance": [],
+        "glance": [{"mark": "unsure", "text": note} for note in scores_notes(run, facts)],
         "commands": commands,
         "unnamed": unnamed,
         "settings": [
@@ -102,6 +97,26 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
         words += ["--precision", facts["precision"]] if facts.get("precision") not in (None, "", "auto") else []
         commands.append(shlex.join([*words, *_trust_option(facts), "--out", out]))
     return commands
+
+
+def score_commands(run: RunDirectory, facts: dict[str, Any]) -> list[str]:
+    """Return the shell command that scores a run again on the targets of its scores.json, as a list; empty if it was not scored."""
+    rows = read_scores(run, changed=True)
+    words = [word for row in rows for word in ("--target", str(row.get("target_spec", row["target"])))]
+    others = {str(row["samples"]) for row in rows if row.get("samples")} - {facts["samples"]["spec"], MEMORY}
+    words += ["--samples", *others] if len(others) == 1 else []
+    return [shlex.join(["phosphene", "score", path_to_paste(run), *words, *_trust_option(facts)])] if rows else []
+
+
+def scores_notes(run: RunDirectory, facts: dict[str, Any]) -> list[str]:
+    """Return a sentence if a run has grown or changed since it was scored, as a list; empty if its scores are of all its maps."""
+    maps = len(run.finished_folders())
+    scored = min((len(scored_places(run, row)) for row in read_scores(run, changed=True)), default=maps)
+    return [
+        f"Scores are of {scored} of {count(maps, 'map')} as they are now: give `{command}` again."
+        for command in score_commands(run, facts)
+        if scored < maps
+    ]
 
 
 def check_commands(entries: dict[str, dict[str, Any]], facts: dict[str, Any], out: str) -> list[str]:

@@ -4,7 +4,7 @@ import glob
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -148,13 +148,14 @@ class RunDirectory:
         """
         return {place: read_map_json(folder)["map_sha256"] for place, folder in self.finished_folders().items()}
 
-    def maps_sha256(self) -> str:
-        """Return a hash that changes if any finished map is added, removed or changed.
+    def maps_sha256(self, places: "Container[tuple[int, int]] | None" = None) -> str:
+        """Return a hash that changes if any finished map is added, removed or changed; of the maps of some (class index, seed) alone.
 
         Raises:
             RunError: this is not a run directory, or a map's map.json is damaged.
         """
-        lines = [f"{index} {seed} {sha256}\n" for (index, seed), sha256 in self.map_hashes().items()]
+        hashes = {place: sha256 for place, sha256 in self.map_hashes().items() if places is None or place in places}
+        lines = [f"{index} {seed} {sha256}\n" for (index, seed), sha256 in hashes.items()]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def listing(self) -> dict[int, set[int]]:

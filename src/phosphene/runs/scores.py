@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from phosphene.runs.directory import RunDirectory
 
 NAME = "scores.json"
-ROW = {"target": str, "target_sha256": str, "maps_sha256": str}
+ROW = {"target": str, "target_sha256": str, "maps_sha256": str, "per_concept?": [{"index": int, "maps": int}]}
 SCORES = Document(NAME, "scores", {"rows": [ROW]}, "Delete it and score again.")
 
 
-def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
-    """Return the rows of ``scores.json`` for the run's current maps, one per target.
+def read_scores(run: "RunDirectory", *, changed: bool = False) -> list[dict[str, Any]]:
+    """Return the rows of ``scores.json``, one per target, whose maps are in the run as they were; if ``changed``, all rows.
 
-    There are none if there is no file.
+    There are none if there is no file. The run may have more maps: see :func:`scored_places`.
 
     Raises:
         RunError: the file is damaged, or of another version.
@@ -28,9 +28,27 @@ def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
     data = SCORES.read(run.path)
     if data is None:
         return []
-    now, has_contrasts = run.maps_sha256(), any("against" in job for job in run.facts()["jobs"])
+    has_contrasts = any("against" in job for job in run.facts()["jobs"])
     # Rows that count contrasts among the other maps are of an earlier version: they are scored again.
-    return [row for row in data["rows"] if row["maps_sha256"] == now and ("contrasts" in row or not has_contrasts)]
+    rows = [row for row in data["rows"] if "contrasts" in row or not has_contrasts]
+    return [row for row in rows if changed or scored_places(run, row)]
+
+
+def scored_places(run: "RunDirectory", row: dict[str, Any]) -> list[tuple[int, int]]:
+    """Return (class index, seed) of the run's maps that a row of ``scores.json`` is of; none if one of these has changed since.
+
+    These are all maps, or in a run that has grown the first ones of the row's concepts.
+    """
+    places = list(run.finished_folders())
+    if row["maps_sha256"] == run.maps_sha256():
+        return places
+    left = {one["index"]: one["maps"] for one in row.get("per_concept", ())}
+    scored = []
+    for index, seed in places:
+        if left.get(index):
+            left[index] -= 1
+            scored.append((index, seed))
+    return scored if row["maps_sha256"] == run.maps_sha256(scored) else []
 
 
 def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
@@ -47,7 +65,11 @@ def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
         now = run.maps_sha256()
         if any(row["maps_sha256"] != now for row in rows):
             raise RunError(f"the maps of {run.path} changed while they were scored: score them again.")
-        by_target = {(row["target"], row["target_sha256"]): row for row in [*read_scores(run), *rows]}
+        by_target = {
+            (row["target"], row["target_sha256"]): row
+            for row in [*read_scores(run), *rows]
+            if row["maps_sha256"] == now
+        }
         SCORES.write(run.path, {"rows": list(by_target.values())})
 
 
