@@ -25,7 +25,7 @@ def find(context: CheckContext) -> Finding:
             f" Two seeds of one {words.kind} have a similarity of {two_decimals(within)} (HOG, 1 is the same image), two "
             f"{words.several} {two_decimals(across)}."
         )
-        features = f" Features move {'little' if features_stay else 'much'} from seed to seed."
+        features = f" Maps of two seeds are {'' if features_stay else 'not '}more alike, edge by edge, than maps of two {words.several}."
     if_passed = f"So the network recognises maps of other seeds, too.{features}"
     if_failed = f"The maps depend on the seed: make several, and do not rely on a single one.{features}"
     beyond_chance = [of_first.beyond_chance, of_other.beyond_chance]
