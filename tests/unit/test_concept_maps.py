@@ -13,8 +13,11 @@ from phosphene.callbacks import MapEvery
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import JobsError, PhospheneError, PhospheneWarning
+from phosphene.recipe import Recipe
+from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.atomic import read_json
 from phosphene.runs.predictions import read_predictions
+from phosphene.samples.pool import make_pool
 from tests import tiny
 
 HOW = {"recipe": "quick", "overrides": tiny.SHORT, "device": "cpu", "progress": False}
@@ -371,3 +374,22 @@ def test_what_ends_the_mapping_carries_the_maps_that_are_finished(network, stop)
     expected = "2 of 5 maps of tiny finished: in a notebook, sys.last_value.maps holds them"
     assert str(error.value) == (expected if stop is KeyboardInterrupt else "out of memory")
     assert not network.module[0]._forward_hooks
+
+
+def test_maps_and_runs_say_whether_they_have_a_map_of_a_concept(tmp_path):
+    maps = ph.ConceptMaps([tiny.concept_map(0), tiny.concept_map(4)])
+    run = RunDirectory(tmp_path / "run")
+    pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "samples")
+    unfinished = tiny.concept_map(2)
+    run.begin(run_facts(tiny.classifier(), Recipe(), pool), [(one.job, one.label) for one in [*maps, unfinished]])
+    for one in maps:
+        run.write(one)
+    opened = ph.open_run(run)
+    assert len(opened) == len(list(opened)) == 2
+    for holder in (maps, opened):
+        assert maps[0].label in holder
+        assert maps[0].concept in holder
+        assert unfinished.label not in holder
+        assert "no such class" not in holder
+        assert 3 not in holder
+    assert maps[1] in maps

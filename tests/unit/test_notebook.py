@@ -192,4 +192,5 @@ def test_a_run_says_that_its_scan_has_not_ended(tmp_path):
     planned = plan_scan(origin, out=tmp_path / "scan")
     planned.run.begin(planned.facts, [])
     assert "not finished: the same command makes it anew" in planned.run._repr_html_()
-    assert ph.open_scan(planned.run) is None
+    with pytest.raises(RunError, match=r"has no scan: phosphene\.scan\(model, out='.*'\) makes one\."):
+        ph.open_scan(planned.run)

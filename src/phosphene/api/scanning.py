@@ -94,8 +94,8 @@ def scan(
 
 
 @checked()
-def open_scan(run: Run) -> "ScanVerdict | None":
-    """Return the verdict of a finished scan as :func:`scan` returned it; ``None`` if the run has none.
+def open_scan(run: Run) -> ScanVerdict:
+    """Return the verdict of a finished scan as :func:`scan` returned it.
 
     Nothing is scanned again, and no network is loaded. What a run does not hold is missing: the windows of pairs of
     classes, and the samples that candidate triggers are shown on.
@@ -104,8 +104,10 @@ def open_scan(run: Run) -> "ScanVerdict | None":
         run: A run, or the path of one. A run below it, in its folder ``scans``, is opened by its own path.
 
     Raises:
-        RunError: this is not a run directory, or its scan is damaged or of another version.
+        RunError: this is not a run directory, or it has no scan, or one that is damaged or of another version.
     """
     opened = open_run(run)
     document = SCAN.read(opened.path)
-    return None if document is None else stored_verdict(opened, document)
+    if document is None:
+        raise RunError(f"{opened.path} has no scan: phosphene.scan(model, out={str(opened.path)!r}) makes one.")
+    return stored_verdict(opened, document)

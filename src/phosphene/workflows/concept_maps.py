@@ -1,6 +1,7 @@
 """What Python holds of maps: a list of them, and an open run directory. Both are indexed by name, and shown in a notebook."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, SupportsIndex, overload
 
@@ -59,6 +60,10 @@ class ConceptMaps(list[ConceptMap]):
             return type(self)(one for one in self if one.index == index)
         found = super().__getitem__(place)
         return type(self)(found) if isinstance(found, list) else found
+
+    def __contains__(self, one: object) -> bool:
+        """Return whether a map, or the map of a concept (a label or Concept), is in the list."""
+        return _has_concept(self, one) if isinstance(one, str | Concept) else super().__contains__(one)
 
     def __add__(self, others: Iterable[ConceptMap]) -> Self:  # type: ignore[override]
         return type(self)([*self, *others])
@@ -170,6 +175,13 @@ class OpenRun(RunDirectory):
     def __iter__(self) -> Iterator[ConceptMap]:
         return self.maps()
 
+    def __len__(self) -> int:
+        return len(self.finished_folders())
+
+    def __contains__(self, one: object) -> bool:
+        """Return whether the run has a finished map of a concept (a label or Concept), or a map."""
+        return _has_concept(self, one) if isinstance(one, str | Concept) else one in self[:]
+
     @overload
     def __getitem__(self, place: SupportsIndex) -> ConceptMap: ...
     @overload
@@ -196,7 +208,7 @@ class OpenRun(RunDirectory):
         """
         facts = self.facts()
         height, width = facts["model"]["input"]["size"]
-        total = len(self.finished_folders())
+        total = len(self)
         about = [
             ("model", f"{facts['model']['name']}, {facts['model']['classes']} classes, {height} × {width} pixels"),
             ("recipe", facts["recipe"]["name"]),
@@ -210,6 +222,13 @@ class OpenRun(RunDirectory):
         body = maps._repr_html_() if maps else ""
         more = f"and {total - len(maps)} more" if total > len(maps) else ""
         return notebook.piece("stack", [notebook.piece("facts", about), body, more, scores_table(self)])
+
+
+def _has_concept(maps: "ConceptMaps | OpenRun", name: "str | Concept") -> bool:
+    """Return whether maps of a concept are among ``maps``."""
+    with suppress(ConceptError):
+        return bool(maps[name])
+    return False
 
 
 def _index_of(name: Any, concepts: Sequence[Concept], where: str) -> int:
