@@ -104,6 +104,9 @@ def test_a_second_time_nothing_is_computed_and_more_is_added(call, job):
         path: written for path, written in before.items() if path.count("/") == 2
     }
     assert {path.split("/")[0] for path in after} == {"lion-0", "maillot-4", "maillot-3"}
+    one = [*words[:3], "-c", 1, "--seed", 5, *words[words.index("--samples") :]]
+    assert call(*one).out.startswith(f"1 map made, 7 maps in {out}; open ")
+    assert call(*one).out.startswith(f"1 map (all cached: nothing was made), 7 maps in {out}; open ")
 
 
 def test_a_network_that_predicts_one_class_for_everything_has_no_sample_to_move(call, card, sample_folder, tmp_path):

@@ -144,11 +144,7 @@ def command(
         options.print_json(documents[0] if len(documents) == 1 else documents, display.warnings)
         return
     for mapped_run in runs:
-        line = (
-            f"{count(len(mapped_run.maps), 'map')}{_cached_note(mapped_run.maps)} in {mapped_run.run.path}; "
-            f"open {mapped_run.report}"
-        )
-        click.echo(_dry_run_line(mapped_run) if dry_run else line)
+        click.echo(_dry_run_line(mapped_run) if dry_run else _run_line(mapped_run))
         if preview_shown and not dry_run:
             preview.show(mapped_run.run.path / "sheet.png")
     if not dry_run:
@@ -168,6 +164,14 @@ def _map_line(summary: "MapSummary") -> str:
     confidence = f"percentile {percent(summary.p_class)}" if summary.is_unit else f"p {summary.p_class:.3f}"
     source_text = f", by {summary.source}" if summary.source else ""
     return f"{summary.name}, seed {summary.seed}{source_text}: {confidence}, targeting {rate}, {time_text}"
+
+
+def _run_line(mapped_run: "MappedRun") -> str:
+    """Return the line to print for a finished run: the command's maps, those of the directory if it has more, and the report."""
+    maps, total = mapped_run.maps, len(mapped_run.run)
+    note = _cached_note(maps)
+    others = f"{'' if note else ' made'}, {count(total, 'map')}" if total > len(maps) else ""
+    return f"{count(len(maps), 'map')}{note}{others} in {mapped_run.run.path}; open {mapped_run.report}"
 
 
 def _cached_note(maps: "list[MapSummary]") -> str:
