@@ -198,7 +198,7 @@ def test_an_interruption_keeps_what_is_finished_and_the_same_command_goes_on(che
         answer = check()
     assert answer.code == 130
     assert answer.out == ""
-    assert "interrupted. The same command goes on with what is finished." in answer.err
+    assert "interrupted; the same command goes on with what is finished." in answer.err
     kept = noted(made)["checks"]
     assert list(kept) == ["fidelity", "permuted-labels", "cascade", "random-weights"]
     assert not list(made.rglob("*.part"))

@@ -141,7 +141,9 @@ def test_a_stop_keeps_where_a_long_map_was(card, tmp_path, number, more):
     said, complained = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 130, complained
     assert said == ""
-    assert re.search(r"interrupted, \d+ of \d+ maps finished\. The same command goes on", complained)
+    assert re.search(
+        r"interrupted, \d+ of \d+ maps finished; the same command continues where this stopped\.", complained
+    )
     assert time.monotonic() - asked < 30
     kept = list(out.glob(".checkpoints/*"))
     assert 1 <= len(kept) <= 2

@@ -170,7 +170,9 @@ def test_an_interrupted_run_is_continued_by_the_same_command(card, tmp_path):
         printed, complained = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, complained
     assert printed == ""
-    assert re.search(r"interrupted, \d+ of \d+ maps finished\. The same command goes on", complained)
+    assert re.search(
+        r"interrupted, \d+ of \d+ maps finished; the same command continues where this stopped\.", complained
+    )
     assert "Traceback" not in complained
 
     made = {path.parent for path in out.glob("maps/*/*/map.json")}

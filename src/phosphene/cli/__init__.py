@@ -34,8 +34,11 @@ COMMANDS = {
     "film": "Write how a run's maps grew, as an animated image.",
 }
 
-# Commands that keep what they have finished when they are interrupted.
-RESUMABLE = ("demo", "map", "score", "check")
+# What a command does that is given again after an interruption, unless it begins anew.
+CONTINUATIONS = {
+    "map": "continues where this stopped",
+    **dict.fromkeys(("demo", "score", "check"), "goes on with what is finished"),
+}
 # Of a message, in characters: names from files may have millions.
 MAX_LENGTH = 1500
 
@@ -104,9 +107,8 @@ def entry() -> None:
     except (KeyboardInterrupt, click.Abort) as stop:
         summaries = [str(one) for one in (stop.__cause__ or stop).args if isinstance(stop.__cause__, KeyboardInterrupt)]
         line = ", ".join(["interrupted", *summaries[:1]])
-        command = next(iter(sys.argv[1:]), "")
-        continuation = "goes on with what is finished" if command in RESUMABLE else "begins anew"
-        print(f"\nphosphene: {line}. The same command {continuation}.", file=sys.stderr)  # noqa: T201
+        continuation = CONTINUATIONS.get(next(iter(sys.argv[1:]), ""), "begins anew")
+        print(f"\nphosphene: {line}; the same command {continuation}.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  (the last place that can turn it into a line)
         if os.environ.get("PHOSPHENE_DEBUG"):
