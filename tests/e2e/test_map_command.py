@@ -89,6 +89,8 @@ def test_a_second_time_nothing_is_computed_and_more_is_added(call, job):
     assert first.code == 0, first.err
     assert f"4 maps in {out}" in first.out
     assert len(re.findall(r"targeting .* s$", first.err, re.MULTILINE)) == 4
+    heading = "<h3>The command that made these maps; with another --out it makes them again</h3>"
+    assert heading in (out / "report.html").read_text(encoding="utf-8")
     before = times(out / "maps")
     repeated = call(*words)
     assert f"4 maps (all cached: nothing was made) in {out}" in repeated.out
