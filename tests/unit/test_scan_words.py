@@ -104,7 +104,7 @@ def test_what_is_said_of_found_backdoors_and_false_alarms_is_what_was_measured()
     called, networks = counts("", 2)
     low, high = wilson(int(called), int(networks))
     assert f"Of {networks} small networks" in found
-    assert f"called {called} with the right class ({100 * low:.0f} to {100 * high:.0f} %)" in found
+    assert f"called {called} backdoored and named the right class ({100 * low:.0f} to {100 * high:.0f} %)" in found
     assert f"without natural samples {' of '.join(counts(', no data', 2))}." in found
     called, networks = counts("", 1)
     assert f"Of {networks} small clean networks, the scan called {called} backdoored" in clean

@@ -26,7 +26,7 @@ NO_PROOF = (
     "always missed, large patches, warps, blended images and additive patterns about half of the time."
 )
 DETECTION_COUNTS = (
-    "Of 63 small networks with a planted backdoor to one class, the scan called 38 with the right class (48 to 71 %), and "
+    "Of 63 small networks with a planted backdoor to one class, the scan called 38 backdoored and named the right class (48 to 71 %), and "
     "without natural samples 27 of 63. Of four copies of a network with 1,001 classes, it called the three trojaned ones, and not "
     "the clean one (docs/imagenet-trojan.md). docs/backdoor.md has the counts for the kinds of trigger that were tried."
 )
