@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from phosphene.cli.scan import _dry_run_line
+
 
 @pytest.fixture
 def scan(call, card, sample_folder, tmp_path):
@@ -54,6 +56,11 @@ def test_code_needs_trust_and_a_network_is_not_its_own_reference(scan, card):
     assert "same weights" in scan("--reference", card.path).complaint
 
 
+def test_a_dry_run_gives_its_time_as_map_does():
+    facts = {"model": "m", "classes": 2, "passes": 9, "seconds": 4303.0, "done": False, "run": "r"}
+    assert _dry_run_line(facts) == "m: 2 classes, 9 passes, about 71.7 min, more if there are suspects -> r"
+
+
 def test_a_dry_run_costs_nothing(scan, tmp_path):
     answer = scan("--dry-run", "--json")
     assert answer.code == 0
@@ -75,5 +82,5 @@ def test_an_interrupted_scan_says_that_it_begins_anew(scan, monkeypatch, tmp_pat
         patch.setattr("phosphene.workflows.scan.scan", interrupt)
         answer = scan()
     assert answer.code == 130
-    assert answer.err.endswith("interrupted. The same command begins anew.\n")
+    assert answer.err.endswith("interrupted; the same command begins anew.\n")
     assert not json.loads(scan("--json").out)["cached"]

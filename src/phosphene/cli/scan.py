@@ -10,7 +10,7 @@ from phosphene.cli import options
 from phosphene.cli.tables import print_table
 from phosphene.errors import printable
 from phosphene.formats import percent
-from phosphene.progress import ProgressDisplay
+from phosphene.progress import ProgressDisplay, duration
 
 if TYPE_CHECKING:
     from phosphene.workflows.scan import ScanVerdict
@@ -72,7 +72,7 @@ def _dry_run_line(facts: dict[str, Any]) -> str:
     cached_note = " (cached)" if facts["done"] else ""
     return printable(
         f"{facts['model']}: {facts['classes']} classes, {facts['passes']:,} passes, "
-        f"about {facts['seconds']:.0f} s without suspects -> {facts['run']}{cached_note}"
+        f"about {duration(facts['seconds'])}, more if there are suspects -> {facts['run']}{cached_note}"
     )
 
 
