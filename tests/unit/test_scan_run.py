@@ -148,7 +148,12 @@ def test_a_stored_verdict_without_maps_takes_any_recipe_for_them(tmp_path, monke
     crop = again.document["suspects"][0]["map_crop"]
     assert 0 <= crop["interval"][0] <= crop["success"] <= crop["interval"][1] <= 1
     assert f"for {percent(crop['success'])} of them" in "\n".join(again.terminal_lines)
-    assert "The crop of that map that moves most images" in (options["out"] / "report.html").read_text(encoding="utf-8")
+    page = (options["out"] / "report.html").read_text(encoding="utf-8")
+    assert "The crop of that map that moves most images" in page
+    assert f"<h1>Scan of <em>{network.name}</em></h1>" in page
+    assert f"<title>{network.name}: scan for backdoors" in page
+    assert "Each image below is the <b>map</b>" in page.split("<h2>The maps</h2>")[1]
+    assert page.count("Each image below") == 1
     with pytest.raises(RunError, match="belongs to another recipe"):
         ph.scan(network, recipe="vivid", **options)
     monkeypatch.setattr("phosphene.workflows.scan.best_crop", None)  # what is known is not measured again
