@@ -7,10 +7,13 @@ import warnings
 from types import SimpleNamespace
 
 import pytest
+import torch
 from rich.console import Console
 
 from phosphene.errors import SpeedWarning
+from phosphene.mapper import Step
 from phosphene.progress import ProgressDisplay, _in_notebook, show_progress
+from phosphene.workflows.progress import Progress
 
 
 @pytest.fixture
@@ -145,3 +148,10 @@ def test_a_shell_that_is_a_kind_of_a_notebooks_is_a_notebook(monkeypatch):
     for shell, expected in ((notebooks, True), (colab, True), (terminal, False)):
         monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=shell))
         assert _in_notebook() is expected
+
+
+@pytest.mark.parametrize(("of_units", "said"), [(False, "classified as it"), (True, "activate it")])
+def test_the_share_of_a_step_says_what_it_is_of(capsys, of_units, said):
+    step = Step(8, 8, loss=0.504, hits=0.0, nu=torch.zeros(1, 3, 4, 4))
+    Progress(0, 1, ("star",), step, of_units).show(ProgressDisplay("map"))
+    assert f"star, step 8 of 8, loss 0.504, 0 % of the step's samples {said}, 100 % done" in capsys.readouterr().err

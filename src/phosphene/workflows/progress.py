@@ -64,8 +64,8 @@ class Progress:
         maps_done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
         labels += f" by {self.source}" if self.source else ""
-        hit_word = "active" if self.of_units else "predicted"
-        facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, {hit_word} for {percent(step.hits)}"
+        hits = f"{percent(step.hits)} of the step's samples {'activate it' if self.of_units else 'classified as it'}"
+        facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, {hits}"
         if self.workers > 1 and self.rate is not None:
             facts += f", {self.workers} workers, {self.rate:.1f} maps per minute"
         if self.failed:
