@@ -43,9 +43,14 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
     assert text.count("changed, by images alone") == text.count("<dd>not scored</dd>") == 2
     assert "seed alone changes is subtracted" in text
 
+    one_direction = ["score", runs[1], "--target", score[score.index("--target") + 1], "--trust", "--device", "cpu"]
+    assert call(*one_direction).code == 0
+    said = "How each source classifies the other's maps is known in part, and the order by one direction only: "
+    assert f"{said}{shlex.join(score)}\n" in call("compare", *runs).err
     assert call(*score[1:], "--device", "cpu").code == 0
     answer = call("compare", *runs)
     assert answer.code == 0
+    assert "by one direction" not in answer.err
     assert "B on A's maps" in answer.out
     assert "less the variation between seeds (two standard errors)" in answer.err
     document = json.loads(call("compare", *runs, "--out", page, "--json").out)

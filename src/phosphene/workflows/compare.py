@@ -142,12 +142,14 @@ class Comparison:
             notes.append(
                 "Units are compared by name: those of two networks have nothing in common unless one was made from the other."
             )
-        if not self.scored:
+        judged = [one for one in self.changes if not is_unit(one.index_a)]  # units are of one network alone
+        if not self.scored or any(one.a_by_b is None or one.b_by_a is None for one in judged):
             models = [facts["model"] for facts in self.facts]
             words = ["phosphene", "score", *map(str, self.runs)]
             words += [word for model in models for word in ("--target", model["spec"])]
             words += ["--trust"] if any(model.get("trust") for model in models) else []
-            notes.append(f"How each source classifies the other's maps is unknown: {shlex.join(words)}")
+            known = "known in part, and the order by one direction only" if self.scored else "unknown"
+            notes.append(f"How each source classifies the other's maps is {known}: {shlex.join(words)}")
         return notes
 
     def to_dict(self) -> dict[str, Any]:
