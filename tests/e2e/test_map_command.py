@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
 import tomllib
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -338,12 +340,30 @@ def test_the_installed_command_is_this_entry_point():
 
 
 @pytest.mark.parametrize("words", [["recipes"], ["--help"], ["recipes", "--help"]])
-def test_a_closed_pipe_is_exit_code_2_without_a_traceback(words):
+def test_a_closed_pipe_ends_the_command_as_it_ends_others(words):
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
         command(*words), stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE
     )
     os.close(write)
-    assert done.returncode == 2
+    assert done.returncode == 141
     assert done.stderr == ""
+
+
+def test_a_full_disk_behind_stdout_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command("recipes"), stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE
+        )
+    assert done.returncode == 2
+    line = "the disk is full while writing the output: free some space and run the same command again."
+    assert done.stderr == f"phosphene: {line}\n"
+
+
+def test_closed_output_and_errors_are_lost_and_the_work_is_done(job, tmp_path):
+    words, out = job
+    closed = shlex.join(command(*words)) + " >&- 2>&-"
+    done = subprocess.run(["sh", "-c", closed], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(list(out.glob("maps/*/*/map.json"))) == 4

@@ -1,5 +1,6 @@
 """The command line: one file per command, which parses, calls the function of the same name, and prints."""
 
+import errno
 import importlib
 import os
 import sys
@@ -39,6 +40,7 @@ CONTINUATIONS = {
     "map": "continues where this stopped",
     **dict.fromkeys(("demo", "score", "check"), "goes on with what is finished"),
 }
+CLOSED_PIPE = 141  # exit code of a command that the shell reports as ended by SIGPIPE
 # Of a message, in characters: names from files may have millions.
 MAX_LENGTH = 1500
 
@@ -83,21 +85,23 @@ def main() -> None:
     """Run one of the commands below, which show what an image classifier associates with a class, whatever the image.
 
     Exit codes: 0 done; 1 backdoor suspected (only from scan); 2 failed; 3 inconclusive scan; 4 fell short of what score --min-... or
-    check --strict asks for; 130 interrupted.
+    check --strict asks for; 130 interrupted; 141 closed pipe.
     """
 
 
 def entry() -> None:
     """Run the command that ``sys.argv`` names, and exit with its code.
 
-    An error is printed as one line on stderr. The code is then 2, or 130 if the command was interrupted.
+    An error is printed as one line on stderr. The code is then 2, or 130 if the command was interrupted. On a pipe that its
+    reader has closed, the command ends without a line, with 141, as a shell reports of others.
     """
+    _replace_closed_outputs()
     stdout = sys.stdout
     try:
         code = main(sys.argv[1:] or ["--help"], prog_name="phosphene", standalone_mode=False)
     except SystemExit as stop:
         # On a closed pipe, click wraps stdout and exits with 1; here 1 means a suspected backdoor.
-        sys.exit(stop.code if sys.stdout is stdout else 2)
+        sys.exit(stop.code if sys.stdout is stdout else CLOSED_PIPE)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.MissingParameter as error:
@@ -111,13 +115,28 @@ def entry() -> None:
         print(f"\nphosphene: {line}; the same command {continuation}.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  (the last place that can turn it into a line)
-        if os.environ.get("PHOSPHENE_DEBUG"):
-            traceback.print_exc()
-            sys.exit(2)  # Python's own 1 would read as "backdoor suspected"
-        if isinstance(error, PhospheneError):
-            _fail(str(error))
-        _fail(f"unexpected {type(error).__name__}: {first_line(error)} (PHOSPHENE_DEBUG=1 shows where)")
+        _fail_by(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _replace_closed_outputs() -> None:
+    """Put a file that loses what is written to it in the place of stdout or stderr if the caller has closed it, as print does."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+
+
+def _fail_by(error: Exception) -> None:
+    """Print an error that ended a command on stderr, as one line unless PHOSPHENE_DEBUG is set, and exit with code 2."""
+    if os.environ.get("PHOSPHENE_DEBUG"):
+        traceback.print_exc()
+        sys.exit(2)  # Python's own 1 would read as "backdoor suspected"
+    if isinstance(error, PhospheneError):
+        _fail(str(error))
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of files, it is a RunError
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python tries once more when it ends
+        _fail("the disk is full while writing the output: free some space and run the same command again.")
+    _fail(f"unexpected {type(error).__name__}: {first_line(error)} (PHOSPHENE_DEBUG=1 shows where)")
 
 
 def _usage(context: "click.Context | None") -> str:
