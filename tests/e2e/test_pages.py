@@ -44,7 +44,7 @@ MADE = {
 def shape(line):
     """A line without what may differ: numbers, the class of a mistake, and the spaces that align a table."""
     line = re.sub(r", \d+ of \d+ as [\w ]+?( \[\d+, \d+ %\])?(?=  |$)", "", line.strip())
-    line = line.replace("seeds differ as much as classes", "0 %")  # a reason in place of a figure
+    line = line.replace("unclear", "0 %")  # a reason in place of a figure
     return re.sub(r"─+|\s+", " ", re.sub(r"(?<!\w)-?[\d.,]+|(?<= )-(?= )", "#", line))
 
 

@@ -1,13 +1,15 @@
 """The comparison of two runs: what changed is first, what only moved has not changed."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from phosphene.concepts import Concept, Sides
 from phosphene.errors import ConceptError
-from phosphene.metrics.compare import ComparedRun, Prediction, compare, in_common, shifted_correlation
+from phosphene.metrics.compare import Change, ComparedRun, Prediction, compare, in_common, shifted_correlation
+from phosphene.workflows.compare import Comparison
 from tests.tiny import concept_map
 
 SIDE = 32
@@ -180,3 +182,17 @@ def test_classes_meet_by_label():
         in_common({7: "crane"}, {1: "crane", 2: "crane"})
     with pytest.raises(ConceptError, match="no class in common"):
         compare(ComparedRun([one(0, 0)]), ComparedRun([one(1, 1)]))
+
+
+def test_an_unclear_change_is_a_short_cell_and_a_note():
+    facts = {"model": {"spec": "x", "input": {"size": [8, 8]}}, "samples": {"sha256": "s"}, "recipe": {"sha256": "r"}}
+    sides = tuple({**facts, "model": facts["model"] | {"sha256": sha256}} for sha256 in "ab")
+    changes = [
+        Change("star", 0, 0, 0.1, images, 0.1, Prediction((0.5, 0.6)), Prediction((0.5, 0.6)), (2, 2), (0.9, 0.9))
+        for images in (None, 0.1)
+    ]
+    note = "Images are unclear where two seeds of a class differ as much as two classes do."
+    unclear, clear = (Comparison((Path("a"), Path("b")), sides, (one,), ([], []), ({}, {})) for one in changes)
+    assert unclear.cells(changes[0]) == ("10 %", "unclear", "10 %")
+    assert note in unclear.notes
+    assert note not in clear.notes

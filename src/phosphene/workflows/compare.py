@@ -89,7 +89,7 @@ class Comparison:
         no_change = (
             "nothing to compare" if several else "one seed each" if max(one.seeds) == 1 else "one seed in one run"
         )
-        no_images = f"other {differ}" if differ else "seeds differ as much as classes"
+        no_images = f"other {differ}" if differ else "unclear"
         change, images, predictions = (
             why if value is None else percent(value) if several else "order only"
             for value, why in ((one.change, no_change), (one.images, no_images), (one.predictions, "not scored"))
@@ -131,6 +131,8 @@ class Comparison:
             notes.append(
                 "Images: what another seed alone changes is subtracted, so images that look different can show 0 %."
             )
+        if not differ and any(one.images is None for one in self.changes):
+            notes.append("Images are unclear where two seeds of a class differ as much as two classes do.")
         if self.scored and self.seeds_known:
             notes.append(
                 "Predictions: class means, less the variation between seeds (two standard errors), so a class can show 0 % "
@@ -142,15 +144,19 @@ class Comparison:
             notes.append(
                 "Units are compared by name: those of two networks have nothing in common unless one was made from the other."
             )
+        return notes + self._score_hint()
+
+    def _score_hint(self) -> list[str]:
+        """Return a note, as a list, with the command that scores what is unknown of the predictions; empty if all is known."""
         judged = [one for one in self.changes if not is_unit(one.index_a)]  # units are of one network alone
-        if not self.scored or any(one.a_by_b is None or one.b_by_a is None for one in judged):
-            models = [facts["model"] for facts in self.facts]
-            words = ["phosphene", "score", *map(str, self.runs)]
-            words += [word for model in models for word in ("--target", model["spec"])]
-            words += ["--trust"] if any(model.get("trust") for model in models) else []
-            known = "known in part, and the order by one direction only" if self.scored else "unknown"
-            notes.append(f"How each source classifies the other's maps is {known}: {shlex.join(words)}")
-        return notes
+        if self.scored and not any(one.a_by_b is None or one.b_by_a is None for one in judged):
+            return []
+        models = [facts["model"] for facts in self.facts]
+        words = ["phosphene", "score", *map(str, self.runs)]
+        words += [word for model in models for word in ("--target", model["spec"])]
+        words += ["--trust"] if any(model.get("trust") for model in models) else []
+        known = "known in part, and the order by one direction only" if self.scored else "unknown"
+        return [f"How each source classifies the other's maps is {known}: {shlex.join(words)}"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of ``compare --json``: both runs, warnings, changes, and the classes that only one run has."""
