@@ -14,6 +14,7 @@ from phosphene.errors import PhospheneError, first_few, one_line
 
 MAX_TOML_BYTES = 1_000_000
 LFS = b"version https://git-lfs"
+LIKE = 0.5  # ratio of difflib from which names are similar, as in phosphene.errors.nearest
 MOST_ENTRIES = 2000  # entries of a folder
 
 
@@ -124,10 +125,11 @@ def missing(what: str, path: Path, fix: str) -> str:
 
 
 def nearby(path: Path, fits: Callable[[Path], bool]) -> str:
-    """Return the names of a few files beside ``path`` that ``fits`` accepts, the most similar names first."""
+    """Return the names of a few files beside ``path`` that ``fits`` accepts: similar ones first, the others by name."""
     import difflib  # noqa: PLC0415  (needed for errors only)
 
     names: list[str] = []
     with contextlib.suppress(OSError, ValueError):  # a folder that is not there, or cannot be read
         names = [one.name for one in itertools.islice(path.parent.iterdir(), MOST_ENTRIES) if fits(one)]
-    return first_few(sorted(sorted(names), key=lambda name: -difflib.SequenceMatcher(None, path.name, name).ratio()))
+    likeness = {name: difflib.SequenceMatcher(None, path.name, name).ratio() for name in names}
+    return first_few(sorted(names, key=lambda name: (-likeness[name] * (likeness[name] >= LIKE), name)))

@@ -321,7 +321,8 @@ def test_natural_images_in_the_report(call, job, tmp_path):
     assert page.count('aria-label="A natural image of lion"') == 2  # of both seeds
     assert page.count('id="natural-0"') == 1
     line = call("report", out, "--reference-images", tmp_path / "none").complaint
-    assert "none do not exist" in line
+    assert "none do not exist. Name files after their class" in line
+    assert "synthetic" not in line
 
 
 def test_version_and_help(run, call):

@@ -348,6 +348,11 @@ def template_of(classifier, index):
 # --- permuted labels
 
 
+def test_one_class_is_told_to_be_four(context):
+    found = examine("permuted-labels", context(classes=1))
+    assert found.explanation == "With one class there is nothing to permute: map at least 4."
+
+
 def test_m_score_is_blind_to_permuted_labels_and_top1_is_not(context):
     found = examine("permuted-labels", context())
     assert found.passed is True

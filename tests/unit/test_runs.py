@@ -483,3 +483,12 @@ def test_maps_of_hostile_labels_stay_inside_the_run(tmp_path, label):
     assert [(one.index, one.label) for one in run.maps()] == [(2, label), (3, label)]
     assert [path.name for path in tmp_path.iterdir()] == ["deep"]
     assert [path.name for path in Path(tmp_path / "deep").iterdir()] == ["run"]
+
+
+def test_of_the_runs_beside_a_missing_one_those_called_alike_are_first(tmp_path):
+    for name in ("zebra", "trees", "apple", "tree-4", "moss"):
+        tiny_run = tmp_path / name
+        tiny_run.mkdir()
+        (tiny_run / "run.json").touch()
+    with pytest.raises(RunError, match=r"The runs beside it: trees, tree-4, apple, moss, zebra\.$"):
+        RunDirectory(tmp_path / "tree").facts()

@@ -595,3 +595,12 @@ def test_examples_of_classes_come_from_the_labels_of_arrays(tmp_path):
     (tmp_path / "c.npy").rename(tmp_path / "c.npz")  # it loads as samples, too
     with pytest.raises(SamplesError, match=r"c\.npz has no labels"):
         examples_of(str(tmp_path / "c.npz"), SHAPE, labels, [0])
+
+
+def test_missing_samples_name_the_folders_that_are_called_alike_and_no_others(tmp_path):
+    for name in ("photos", "proc"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(SamplesError, match=r"photo do not exist\. The folders beside it: photos\. Give a folder"):
+        load_samples(tmp_path / "photo", SHAPE)
+    with pytest.raises(SamplesError, match=r"nosuch do not exist\. Give a folder"):
+        load_samples(tmp_path / "nosuch", SHAPE)

@@ -3,7 +3,7 @@
 import torch
 
 from phosphene.checks.context import CheckContext
-from phosphene.checks.finding import Finding, all_of, judged
+from phosphene.checks.finding import FEWEST, Finding, all_of, judged
 from phosphene.checks.map_predictions import predictions_of
 from phosphene.formats import percent
 from phosphene.metrics.m_score import m_score_of_logits
@@ -30,7 +30,9 @@ def find(context: CheckContext) -> Finding:
     concepts = sorted(set(truth))
     count = len(concepts)
     if count < 2:
-        return Finding("permuted-labels", {}, None, "With one class there is nothing to permute: map at least two.")
+        return Finding(
+            "permuted-labels", {}, None, f"With one class there is nothing to permute: map at least {FEWEST}."
+        )
     with context.engine() as engine:
         logits = logits_of_maps(engine, context.maps).double()
     score, top1_true = m_score_of_logits(logits, concepts), top1(logits, truth)

@@ -20,6 +20,7 @@ from phosphene.image_files import encode, to_data_url
 from phosphene.labels import Labels
 from phosphene.samples import InMemory, SamplePool
 from phosphene.samples.labelled import examples_of
+from phosphene.textfile import exists
 
 # All maps of a page together have at most this many pixels per kind of image: 120 maps at 224 pixels in full.
 MOST_PIXELS = 120 * 224 * 224
@@ -114,6 +115,9 @@ def natural_images(
         channels = len(facts["model"]["input"]["mean"])
         samples = to_pool_of_shape(reference, (channels, height, width))
     spec = samples.spec if isinstance(samples, SamplePool) else samples
+    fix = "Name files after their class (lion.jpg, lion/1.jpg), or take a parquet file with a column `label`."
+    if isinstance(samples, str) and ":" not in samples and not exists(samples):
+        raise SamplesError(f"reference images {samples} do not exist. {fix}")
     run_labels = {row["index"]: row["label"] for row in facts["jobs"] if is_class(row["index"])}
     # The run knows the labels of its own classes alone; the others keep their places under labels that nothing has.
     classes = max(facts["model"]["classes"], max(run_labels, default=0) + 1)
@@ -121,8 +125,7 @@ def natural_images(
     examples = examples_of(samples, (3, height, width), labels, run_labels)
     if not examples:
         raise SamplesError(
-            f"reference images {spec}: no image there has the label of one of this run's {len(run_labels)} classes. "
-            "Name files after their class (lion.jpg, lion/1.jpg), or take a parquet file with a column `label`."
+            f"reference images {spec}: no image there has the label of one of this run's {len(run_labels)} classes. {fix}"
         )
     scale = min(1.0, (MOST_NATURAL_PIXELS / (len(examples) * height * width)) ** 0.5)
     images = {one: data_url(to_image(torch.from_numpy(examples[one]) / 255), scale, 82) for one in sorted(examples)}

@@ -74,7 +74,7 @@ def load_samples(samples: "str | Path | InMemory", shape: "tuple[int, int, int] 
         raise SamplesError(f"sample file {text} is not one of {', '.join(SUFFIXES)}: give the folder that holds it.")
     else:
         names = [*(f"synthetic:{kind}" for kind in synthetic.KINDS), "demo:shapes"]
-        folders = nearby(Path(text), Path.is_dir)
+        folders = nearby(Path(text), lambda one: one.is_dir() and bool(nearest(Path(text).name, [one.name])))
         beside = f" The folders beside it: {folders}." if folders else ""
         fix = (
             nearest(text, names) or f"{beside} Give a folder of images, a .parquet or .npz file, or {', '.join(names)}."
