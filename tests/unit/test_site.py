@@ -24,9 +24,10 @@ from phosphene.reports.site_runs import classes_of, read_runs
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import write_check
 from phosphene.runs.predictions import write_predictions
+from phosphene.units import Unit
 from tests import tiny
 from tests.sites import make_run
-from tests.web import SUBJECT
+from tests.web import SUBJECT, write_scan
 
 # Two classes have one name, as in ImageNet, and one network counts a background.
 LABELS = ("lion, king of beasts", "crane", "maillot", "tank suit", "crane")
@@ -290,3 +291,21 @@ def test_a_site_with_unions_or_contrasts_speaks_of_concepts(runs, tmp_path):
     assert not re.search(r"the class\b", re.sub(r"<a .*?</a>", "", page.read_text(encoding="utf-8")))
     write_site(runs, tmp_path / "classes")
     assert "concept" not in text(tmp_path / "classes", "index.html")
+
+
+def test_the_first_page_has_the_verdict_of_a_scanned_network_and_each_recipe_once(runs, tmp_path):
+    write_scan(runs[0], "inconclusive", suspects=[])
+    write_site(runs, tmp_path / "site")
+    index = text(tmp_path / "site", "index.html")
+    assert index.count('<span class="badge unsure">inconclusive</span> The scan could not decide') == 1
+    assert index.count("quick with changes") == 2  # in the list of networks, and in the choice of runs
+
+
+def test_by_number_classes_come_first_then_unions_then_units(tmp_path):
+    union, unit = Concept.of_sides(Sides((0,), (3,)), LABELS), Concept.of_unit(Unit("stem", 2))
+    first, second = RunDirectory(tmp_path / "first"), RunDirectory(tmp_path / "second")
+    tiny.add_maps(
+        first, *(replace(tiny.concept_map(), index=one.index, label=one.label, expression=one) for one in (unit, union))
+    )
+    tiny.add_maps(second, tiny.concept_map(3))
+    assert [one.index for one in classes_of(read_runs([first, second]))] == [3, union.index, unit.index]

@@ -7,15 +7,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from phosphene.concepts import Concept
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import in_common
 from phosphene.reports.gallery import classifications
+from phosphene.reports.scan_words import headline
 from phosphene.runs import RunDirectory
 from phosphene.runs.facts import slug
 from phosphene.runs.map_json import read_map_json
 from phosphene.runs.predictions import read_predictions
-from phosphene.runs.scans import no_maps
+from phosphene.runs.scans import no_maps, read_scans
 
 Card = dict[str, Any]
 
@@ -47,6 +49,15 @@ class SiteRun:
         return f"{slug(self.name)}-{self.facts['model']['sha256'][:8]}"
 
     @property
+    def verdict(self) -> "tuple[str, str, str] | None":
+        """The verdict of a scan of the run's network, its mark, and it as a sentence; ``None`` if it was not scanned."""
+        for _, scan in read_scans(self.run):
+            if scan["model"]["sha256"] == self.facts["model"]["sha256"]:
+                sentence, mark = headline(scan)
+                return scan["verdict"], mark, sentence
+        return None
+
+    @property
     def labels(self) -> dict[int, str]:
         """The label of each class of which the run has maps, by index."""
         return {index: cards[0]["map"]["label"] for index, cards in self.maps.items()}
@@ -67,6 +78,11 @@ class SiteClass:
     label: str
     index: int
     maps: dict[int, list[Card]]
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """The key to sort by: classes by index, then unions and contrasts, then units."""
+        return Concept.of_facts(next(iter(self.maps.values()))[0]["map"]).order
 
     def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
         """Return the mean confidence per run, in percent: the source's as ``p``, other classifiers' as ``others``.
@@ -140,7 +156,7 @@ def _distinct_names(names: list[str], *fact_lists: list[str]) -> list[str]:
 
 
 def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
-    """Return the classes of all runs; classes of two runs that share a synonym become one.
+    """Return the classes of all runs, by number; classes of two runs that share a synonym become one.
 
     A class that matches several of another run, so that it is not clear which is meant, stays a class of its own.
     """
@@ -163,7 +179,7 @@ def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
                 run_classes[index] = SiteClass(page, label, index, {run.number: run.maps[index]})
                 classes.append(run_classes[index])
         classes_of_runs.append(run_classes)
-    return classes
+    return sorted(classes, key=lambda one: one.order)
 
 
 def _matching_classes(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:

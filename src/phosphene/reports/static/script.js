@@ -39,12 +39,12 @@
   const read = () => new Map(cards.map((card) => [card, {
     name: plain(card.dataset.name),
     index: Number(card.dataset.index),
-    seed: Number(card.dataset.seed ?? 0),
     p: figure(card, "p"),
     targeting: figure(card, "targeting"),
     others: figure(card, "others"),
   }]));
   let facts = read();
+  const numbers = new Map(cards.map((card, place) => [card, place])); // they come by number: classes, then what has none
   const { one = "map", many = "maps" } = find("count").dataset;
   const maps = (number) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
   const visible = () => [...list.children].filter((card) => !card.hidden);
@@ -66,8 +66,8 @@
     const missing = (own) => (key === "targeting" || key === "others") && own[key] < 0;
     cards.sort((one, other) => {
       const [a, b] = [facts.get(one), facts.get(other)];
-      const first = key === "name" ? a.name.localeCompare(b.name) : a[key] - b[key];
-      return missing(a) - missing(b) || turn * first || a.index - b.index || a.seed - b.seed;
+      const first = key === "name" ? a.name.localeCompare(b.name) : key === "index" ? 0 : a[key] - b[key];
+      return missing(a) - missing(b) || turn * first || numbers.get(one) - numbers.get(other);
     });
     list.append(...cards);
   };
