@@ -18,6 +18,17 @@ HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.
 LISTENING = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
 
 
+# Notes whenever the headline names another step than the map's card.
+STEPS_APART = r"""() => {
+    window.apart = [];
+    new MutationObserver(() => {
+        const texts = [...document.querySelectorAll(".status span, .card .which")].map((one) => one.textContent);
+        const steps = texts.map((text) => /step (\d+) of/.exec(text)?.[1]).filter(Boolean);
+        if (new Set(steps).size > 1) apart.push(steps);
+    }).observe(document.querySelector("[data-live]"), { subtree: true, childList: true });
+}"""
+
+
 @pytest.fixture
 def serve(tmp_path):
     """Start the installed command on a free port; return its address. It ends by Ctrl+C, with 0, and so do its runs."""
@@ -111,11 +122,13 @@ def test_a_running_map_is_seen_sharpening_and_then_stopped(serve, page, card, tm
             page.click('a:has-text("tiny")')  # it appears by itself
             page.wait_for_selector(".badge.running")
             assert HOSTILE in page.inner_text(".card h2")
+            page.evaluate(STEPS_APART)
             first = loaded(page, ".card img.map-image")
             page.wait_for_function(
                 "(old) => document.querySelector('.card img.map-image').getAttribute('src') !== old", arg=first
             )
             assert loaded(page, ".card img.map-image") != first
+            assert page.evaluate("apart") == []
         finally:
             other.send_signal(signal.SIGINT)
             other.wait(PATIENCE)

@@ -148,6 +148,13 @@ def test_a_run_that_is_being_made_is_seen_growing(client, root, monkeypatch):
         version = re.search(r"/image/3/0/r\?v=\w+", first.text)[0]
         assert client.get(version).headers["content-type"] == "image/webp"
         assert "running" in client.get("/").text
+        (sign,) = (run.path / "live").glob("*.json")
+        other = json.loads(sign.read_text(encoding="utf-8")) | {"pid": os.getppid(), "step": 2, "jobs": []}
+        (run.path / "live" / "other.json").write_text(json.dumps(other), encoding="utf-8")
+        head, cards = client.get("/run/r").text.split('<ul class="maps"')
+        assert not re.search(r"step \d", head)  # each of two workers is at a step of its own
+        assert "step 4 of 8" in cards
+        (run.path / "live" / "other.json").unlink()
     second = client.get("/run/r", **{"If-None-Match": first.headers["etag"]})
     assert second.status_code == 200
     assert "stopped" in second.text

@@ -18,15 +18,17 @@
 
   const keyed = (node) => [...node.children].filter((child) => child.dataset.key !== undefined);
 
-  // An image is fetched before it is shown, so that nothing flickers.
-  const fetchImages = (node) => Promise.all([...node.querySelectorAll("img")].map((image) => {
-    const preloaded = new Image();
-    preloaded.src = image.src;
-    return preloaded.decode().catch(() => {});
-  }));
+  // New images are fetched before anything is replaced, so that nothing flickers and the whole page is of one moment.
+  const fetchImages = (node) => {
+    const shown = new Set([...live.querySelectorAll("img")].map((image) => image.src));
+    return Promise.all([...node.querySelectorAll("img")].filter((image) => !shown.has(image.src)).map((image) => {
+      const preloaded = new Image();
+      preloaded.src = image.src;
+      return preloaded.decode().catch(() => {});
+    }));
+  };
 
-  const replace = async (old, fresh) => {
-    await fetchImages(fresh);
+  const replace = (old, fresh) => {
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     const selector = focused && (focused.id ? `#${CSS.escape(focused.id)}` : focused.tagName.toLowerCase());
     for (const image of fresh.querySelectorAll("img")) image.removeAttribute("loading");
@@ -35,7 +37,7 @@
   };
 
   // Children with the same key are the same thing before and after; those that hold such children are merged in turn.
-  const merge = async (old, fresh) => {
+  const merge = (old, fresh) => {
     const before = new Map(keyed(old).map((child) => [child.dataset.key, child]));
     const after = keyed(fresh);
     let last = null;
@@ -44,8 +46,8 @@
       before.delete(child.dataset.key);
       let now = child;
       if (known && known.outerHTML.replaceAll(' loading="lazy"', "") === child.outerHTML.replaceAll(' loading="lazy"', "")) now = known;
-      else if (known && keyed(child).length) { await merge(known, child); now = known; }
-      else if (known) { await replace(known, child); }
+      else if (known && keyed(child).length) { merge(known, child); now = known; }
+      else if (known) replace(known, child);
       const place = last ? last.nextElementSibling : old.firstElementChild;
       if (place !== now) old.insertBefore(now, place);
       last = now;
@@ -60,7 +62,9 @@
         if (answer.status === 200) {
           mark = answer.headers.get("ETag") ?? "";
           const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-          await merge(live, page.querySelector("[data-live]"));
+          const fresh = page.querySelector("[data-live]");
+          await fetchImages(fresh);
+          merge(live, fresh);
         }
         wait = every;
         offline.hidden = answer.status < 400 || answer.status === 304;
