@@ -219,6 +219,7 @@ def test_without_targets_it_says_that_the_models_of_the_runs_are_the_targets(run
     assert ("without width" in answer.err) == (low == high)
 
 
+@pytest.mark.filterwarnings("default")
 def test_rows_are_merged_replaced_and_dropped(runs, call):
     run = runs[0]
     call("score", run, "--target", "demo:shapes")
@@ -236,7 +237,7 @@ def test_rows_are_merged_replaced_and_dropped(runs, call):
     more = ["map", "demo:shapes", "-c", "ring", "--recipe", "quick", *settings, "--samples", "synthetic:pink"]
     assert TITLE in report(run)
     assert call(*more, "--device", "cpu", "--out", run).code == 0
-    assert TITLE not in report(run)  # it would speak of other maps
+    assert "as they are now" in report(run)  # its scores are of other maps
     assert call("score", run, "--target", "demo:shapes-plain").code == 0
     assert targets(run) == ["shapes-plain"]
     assert rows(run)[0]["maps"] == 7
@@ -298,13 +299,13 @@ def test_hostile_names_and_labels_reach_neither_terminal_nor_page(call, tmp_path
     assert report(run).count("<script") == 1  # ours
 
 
-def test_a_closed_pipe_is_exit_code_2_without_a_traceback(runs):
+def test_a_closed_pipe_is_exit_code_141_without_a_traceback(runs):
     read, write = os.pipe()
     os.close(read)
     words = command("score", runs[0], "--target", "demo:shapes")
     done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE)
     os.close(write)
-    assert done.returncode == 2
+    assert done.returncode == 141
     assert done.stderr.splitlines()[-1] == "score 1 of 1: shapes"  # a slow machine prints more progress before
     assert "Traceback" not in done.stderr
 
