@@ -98,18 +98,20 @@ def test_a_program_is_given_no_more_images_than_its_export_allows(tmp_path):
 class OneAtATime(nn.Module):
     """The tiny network with a batch size of 1 built in."""
 
-    def __init__(self):
+    def __init__(self, *, fails=True):
         super().__init__()
-        self.network = tiny.network()
+        self.network, self.fails = tiny.network(), fails
 
     def forward(self, pixels):
-        return self.network[7](self.network[:5](pixels).mean((2, 3)).view(1, 8))
+        if self.fails:
+            return self.network[7](self.network[:5](pixels).mean((2, 3)).view(1, 8))
+        return self.network(pixels).view(1, -1)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.:DeprecationWarning", "ignore:.*no layer whose features can be read")
-@pytest.mark.parametrize("kind", ["module", "trace", "program"])
+@pytest.mark.parametrize("kind", ["module", "one row", "trace", "program"])
 def test_a_network_with_a_batch_size_of_one_built_in_gets_one_image_at_a_time(kind):
-    module = OneAtATime().eval()
+    module = OneAtATime(fails=kind != "one row").eval()
     with warnings.catch_warnings(action="ignore"):
         if kind == "trace":
             module = torch.jit.trace(module, torch.zeros(1, 3, 16, 16))
@@ -136,6 +138,21 @@ def test_batch_normalisation_over_the_batch_is_refused(tmp_path, name):
     with pytest.raises(CardError, match=r"another image is beside it, as batch norm.*\.eval\(\) before") as error:
         ph.map_concepts(network_file(tmp_path / name, network), [1], progress=False)
     assert "\n" not in str(error.value)
+
+
+class RoundedByCount(nn.Module):
+    """The tiny network with an error of 5 % that depends on the number of images, as large intermediate values make one."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = tiny.network()
+
+    def forward(self, pixels):
+        return self.network(pixels) * (1 + 0.05 * (len(pixels) > 1))
+
+
+def test_logits_that_depend_on_the_number_of_images_alone_are_no_dependence_on_another_image():
+    assert ph.Classifier(RoundedByCount(), size=16).batch is None
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 9])
