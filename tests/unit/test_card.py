@@ -353,6 +353,8 @@ def test_one_of_several_shards_names_their_index(card):
         load(card.write(weights="model-00001-of-00002.safetensors"))
     (card.folder / "model-00001-of-00002.safetensors").rename(card.folder / "model-00001-of-00001.safetensors")
     assert load(card.write(weights="model-00001-of-00001.safetensors")).sha256 == tiny.classifier().sha256
+    (card.folder / "model-00001-of-00001.safetensors").rename(card.folder / "fold-1-of-5.safetensors")
+    assert load(card.write(weights="fold-1-of-5.safetensors")).sha256 == tiny.classifier().sha256
 
 
 def test_weights_that_are_cut_off_are_to_be_downloaded_again(card):

@@ -170,7 +170,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 def _files(path: Path) -> list[Path]:
     """Return the files that hold the tensors of ``path``, itself or its shards; WeightsError if one is missing."""
-    shard = re.match(r"(.+)-\d+-of-(?!0*1\.)\d+\.", path.name)
+    shard = re.match(r"(.+)-\d{5}-of-(?!00001)\d{5}\.", path.name)
     if shard:
         name = f"{shard[1]}{path.suffix}{INDEX}"
         raise WeightsError(f"weights {path} are a part of several: give the index of all, {path.with_name(name)}.")
