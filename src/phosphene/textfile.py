@@ -94,9 +94,9 @@ def refuse_no_model(path: Path, kind: type[PhospheneError]) -> None:
     It may be what a download leaves behind.
 
     Raises:
-        PhospheneError: of type ``kind``: it is empty, a web page, a pointer of Git LFS, compressed, or cut off.
+        PhospheneError: of type ``kind``: it cannot be read, is empty, a web page, a pointer of Git LFS, compressed, or cut off.
     """
-    with path.open("rb") as file:
+    with one_line(kind, f"{path} cannot be read"), path.open("rb") as file:
         head = file.read(200)
     again = "download the file itself"
     problems = {

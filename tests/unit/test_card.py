@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -345,6 +346,19 @@ def test_a_file_of_another_kind_is_refused_with_what_to_export(card, name):
             SpecError, match="has to be converted first: export the network as ONNX or TorchScript, or save"
         ):
             call(card.folder / name)
+
+
+def test_a_damaged_archive_and_the_home_of_nobody_are_one_line(card):
+    with zipfile.ZipFile(card.folder / "net.model", "w") as archive:
+        archive.writestr("net/data.pkl", b"x")
+    data = (card.folder / "net.model").read_bytes()
+    (card.folder / "net.model").write_bytes(data.replace(b"PK\x01\x02", b"XXXX"))
+    for call in (sources.load, ph.card):
+        for spec in (card.folder / "net.model", "~nobody-at-all/net.pt"):
+            with pytest.raises(SpecError, match=r"there is no model"):
+                call(spec)
+    with pytest.raises(CardError, match=r"net\.model.* must be a file"):
+        load(card.write(factory=None, weights=None, exported="net.model"))
 
 
 def test_one_of_several_shards_names_their_index(card):

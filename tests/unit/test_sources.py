@@ -86,6 +86,7 @@ def test_what_is_no_factory_is_refused(spec, tmp_path, monkeypatch):
         ("hf:a/b/c", "neither OWNER/NAME"),
         ("nosuch", "Known: .*torchvision:NAME.*package.module:factory"),
         ("model.pt2", "Known: "),
+        ("", "''.* Known: "),
     ],
 )
 def test_unknown_specs_are_refused_with_the_nearest(spec, says):

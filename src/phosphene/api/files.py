@@ -24,7 +24,7 @@ from phosphene.runs.whole import to_run, to_runs
 from phosphene.sources import is_factory, load
 from phosphene.sources.card import card_files
 from phosphene.sources.draft import draft_card, is_bare
-from phosphene.textfile import exists, is_file
+from phosphene.textfile import at_home, exists, is_file
 from phosphene.workflows.concept_maps import Run
 from phosphene.workflows.doctor import examine_machine, examine_model
 
@@ -167,7 +167,7 @@ def card(
     if out is not None and Path(out).suffix != ".toml":
         right = Path(out).parent / f"{Path(out).stem or 'card'}.toml"
         raise CardError(f"a card is a .toml file: call it {shlex.quote(str(right))}.")
-    file = Path(model).expanduser() if isinstance(model, str | Path) else None
+    file = Path(at_home(str(model))) if isinstance(model, str | Path) else None
     if file and is_file(file) and is_bare(file):
         path = Path(out or file.with_suffix(".toml"))
         return _write_card(path, {path.absolute(): draft_card(file, path, given, trust=trust)}, trust=trust)

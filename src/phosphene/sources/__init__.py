@@ -158,7 +158,7 @@ def _hint(text: str) -> str:
     """Return a sentence that suggests what to give in place of ``text``, a spec that names no model."""
     prefix, colon, rest = text.partition(":")
     path = Path(text)
-    if is_dir(path):
+    if is_dir(text):
         return f" {what_to_give(path)}"
     if path.name == "config.json" and is_file(path):
         return f" Give its folder, {path.parent}."

@@ -30,8 +30,9 @@ def is_bare(path: Path) -> bool:
         return False
     if path.suffix.lower() in {*FORMATS, *WEIGHTS} or path.name.endswith(INDEX) or "data.pkl" in names_in(path):
         return True
-    with path.open("rb") as file:
+    with contextlib.suppress(OSError), path.open("rb") as file:
         return file.read(len(LEGACY)) == LEGACY
+    return False
 
 
 def _has_card(path: Path) -> bool:

@@ -8,6 +8,7 @@ import importlib
 import json
 import shlex
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,11 +68,11 @@ def format_of(path: Path) -> "Format | None":
 
 
 def names_in(path: Path) -> str:
-    """Return the names of the files in a zip archive, which torch writes, one per line; empty for any other file."""
-    if not is_file(path) or not zipfile.is_zipfile(path):
-        return ""
-    with zipfile.ZipFile(path) as archive:
-        return "\n".join(archive.namelist())
+    """Return the names of the files in a zip archive, which torch writes, one per line; empty for any other file, or a damaged one."""
+    if is_file(path):
+        with suppress(Exception), zipfile.ZipFile(path) as archive:  # damaged ones fail in many ways
+            return "\n".join(archive.namelist())
+    return ""
 
 
 def conversion(path: Path) -> str:
