@@ -13,6 +13,7 @@ MAX_BYTES = 100_000_000
 WNID = re.compile(r"n\d{8}")  # of a class in WordNet, and so in ImageNet: n01440764
 # One line of a table: an index or a wnid, what separates it, and the label.
 ROW = re.compile(rf"(?P<key>\d+|{WNID.pattern})(?:\s*[,;:\t]\s*|\s+)(?P<label>\S.*)")
+MOSTLY = 0.9  # of the names in a table differ; ImageNet has two cranes
 TABLE_HEADER = re.compile(r"[^,;\t]+[,;\t][^,;\t].*|names:")
 
 
@@ -64,7 +65,8 @@ def _in_order(data: dict[Any, Any], path: Path) -> list[Any]:
 def _without_keys(lines: list[str]) -> list[str]:
     """Return lines without what stands before the name in every one of them, and without the header of a table.
 
-    That is an index, 0 to the last in order, a wnid, or the dash of a list; other lines are returned as they are.
+    That is an index, 0 to the last in order, a wnid, or both, or the dash of a list; other lines are returned as they are,
+    and so are those whose number is part of the name, without which many are the same: ``0 fingers``, ``1 finger``.
     """
     if lines and all(line.startswith("- ") for line in lines):
         return [_unquoted(line.removeprefix("- ").strip()) for line in lines]
@@ -72,8 +74,10 @@ def _without_keys(lines: list[str]) -> list[str]:
         matches = [ROW.fullmatch(line) for line in rows]
         keys = [match["key"] for match in matches if match]
         is_index = keys == [str(index) for index in range(len(rows))]
-        if len(rows) > 1 and (is_index or (len(keys) == len(rows) and all(map(WNID.fullmatch, keys)))):
-            return _without_keys([_unquoted(match["label"]) for match in matches if match])
+        is_wnid = len(keys) == len(rows) and all(map(WNID.fullmatch, keys))
+        names = [_unquoted(match["label"]) for match in matches if match]
+        if len(rows) > 1 and (is_wnid or (is_index and len(set(names)) > MOSTLY * len(names))):
+            return names if is_wnid else _without_keys(names)
     return lines
 
 

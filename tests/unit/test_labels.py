@@ -150,7 +150,16 @@ def test_names_are_read_from_the_files_that_people_have(tmp_path, name, text):
 
 @pytest.mark.parametrize(
     "lines",
-    [["1 cat", "2 dog"], ["0 cat", "2 dog"], ["n01440764 cat", "dog"], ["0", "1"], ["- cat", "dog"], ["a,b", "c"]],
+    [
+        ["1 cat", "2 dog"],
+        ["0 cat", "2 dog"],
+        ["n01440764 cat", "dog"],
+        ["0", "1"],
+        ["- cat", "dog"],
+        ["a,b", "c"],
+        ["0 fingers", "1 finger", "2 fingers", "3 fingers"],
+        ["0:00", "1:00"],
+    ],
 )
 def test_what_may_be_part_of_the_names_is_kept(tmp_path, lines):
     (tmp_path / "labels.txt").write_text("\n".join(lines), encoding="utf-8")
