@@ -385,6 +385,14 @@ def test_image_processors_are_read_by_what_they_do_to_images(kind, fields, facts
     assert std == pytest.approx(space[2], rel=1e-5)
 
 
+def test_the_fields_of_an_image_processor_are_taken_to_the_last_digit_where_they_hold():
+    own = processor("CLIPImageProcessor")
+    _, mean, std, _ = hf.read_processor(own, config())
+    assert (mean, std) == (tuple(own.image_mean), tuple(own.image_std))
+    _, mean, std, _ = hf.read_processor(processor("CLIPImageProcessor", do_rescale=False), config())
+    assert mean == (0.0018881, 0.0017954, 0.0016008)  # over 255, with five digits
+
+
 class Grey:
     """An image processor that makes all channels the mean of them."""
 

@@ -5,7 +5,7 @@ A classifier's labels come from ``id2label``, the input space from what the imag
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +170,20 @@ def read_processor(
     test = colours[-1][order] / 255 * scale + offset
     if not (np.all(others < 1e-3 * np.abs(scale)) and np.allclose(values[-1], test, rtol=1e-3, atol=1e-3)):
         raise CardError(f"{name} does more to colours than scaling each channel and changing their order: {fix}")
-    # Without the error of single precision, so that 0.485 is 0.485 and 0 is 0.
     means = np.where(np.abs(offset) < 1e-6, 0.0, -offset / scale)
-    mean, std = (tuple(float(f"{value:.6g}") for value in row) for row in (means, 1 / scale))
+    mean, std = _exact(means, processor, "image_mean", order), _exact(1 / scale, processor, "image_std", order)
     height, width = made[0].shape[2:]
     return (height, width), mean, std, tuple(order.tolist())
+
+
+def _exact(values: Any, processor: Any, field: str, order: Any) -> tuple[float, ...]:
+    """Return measured values without the error of single precision: the processor's field if it agrees, or five digits."""
+    stated = getattr(processor, field, None)
+    with suppress(TypeError, ValueError):  # None, or for another number of channels
+        stated = np.broadcast_to(np.asarray(stated, dtype=float), values.shape)[order]
+        if np.allclose(stated, values, rtol=1e-5, atol=1e-6):
+            return tuple(stated.tolist())
+    return tuple(float(f"{value:.5g}") for value in values)
 
 
 def _sides(size: Any) -> "tuple[int, int] | None":
