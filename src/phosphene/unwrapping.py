@@ -15,8 +15,8 @@ PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 def unwrap(module: Any) -> nn.Module:
     """Return the network inside ``torch.compile`` or DataParallel; a script, or a module that holds one, in a ScriptedNetwork.
 
-    Other modules are returned unchanged. The engine compiles and spreads by itself, and needs the network's own modules
-    for it.
+    Other modules, and those with a convolution outside of their scripts, whose output hooks get, are returned unchanged.
+    The engine compiles and spreads by itself, and needs the network's own modules for it.
 
     Raises:
         CardError: it is not a module, such as a function, or one of torch.export that cannot be evaluated.
@@ -32,7 +32,8 @@ def unwrap(module: Any) -> nn.Module:
     scripts = [one for one in module.modules() if isinstance(one, ScriptModule)]
     for script in [one for one in scripts if not hasattr(one, "training")]:
         script.eval()  # torch.jit.freeze takes the flag away
-    return ScriptedNetwork(module) if scripts and not isinstance(module, ScriptedNetwork) else module
+    has_hooks = any(isinstance(one, nn.Conv2d | ScriptedNetwork) for one in module.modules())
+    return ScriptedNetwork(module) if scripts and not has_hooks else module
 
 
 class ScriptedNetwork(nn.Module):

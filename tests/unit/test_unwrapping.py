@@ -80,6 +80,14 @@ def test_a_function_is_no_module():
         ph.Classifier(lambda pixels: pixels, size=16)
 
 
+def test_a_scripted_head_leaves_the_layers_of_a_network_their_names():
+    network = tiny.network()
+    network[-1] = quietly(torch.jit.script, network[-1])
+    found = ph.Classifier(network, size=16)
+    assert found.module is network
+    assert ph.map_concepts(found, ["unit:3:1"], **MAPPED)[0].nu.abs().max() > 0
+
+
 CHOSEN = {
     "tuple": (lambda net, x: (net[:5](x), net(x)), 1),
     "dictionary": (lambda net, x: {"features": net[:5](x), "out": net(x)}, "out"),
