@@ -35,7 +35,7 @@ def read_names(path: Path) -> list[Any]:
             text = re.sub(r"^names:\s*", "", text.lstrip())
         if path.suffix.lower() == ".json":
             data = json.loads(text)
-        elif f"{text[:1]}{text[-1:]}" in ("{}", "[]"):
+        elif f"{text[:1]}{text[-1:]}" in ("{}", "[]") and not re.match(r"\[.*\]\n|\{.*\}\n", text):
             data = ast.literal_eval(text)
         else:
             data = _without_keys([line.strip() for line in text.splitlines()])

@@ -159,6 +159,7 @@ def test_names_are_read_from_the_files_that_people_have(tmp_path, name, text):
         ["a,b", "c"],
         ["0 fingers", "1 finger", "2 fingers", "3 fingers"],
         ["0:00", "1:00"],
+        ["[background]", "cat", "[other]"],
     ],
 )
 def test_what_may_be_part_of_the_names_is_kept(tmp_path, lines):
