@@ -242,8 +242,10 @@ def _check(fields: Mapping[str, Any], types: Mapping[str, type], where: str) -> 
             raise CardError(
                 f"{where} has an unknown field {key!r}.{nearest(key, list(types)) or ' Fields: ' + ', '.join(types)}"
             )
-        if type(value) not in (types[key], OTHER_TYPES.get(key)):  # isinstance would accept true as a whole number
-            raise CardError(f"{where}: {key} is {value!r}; it must be {TYPE_NAMES[types[key]]}.")
+        kinds = [kind for kind in (types[key], OTHER_TYPES.get(key)) if kind]
+        if type(value) not in kinds:  # isinstance would accept true as a whole number
+            valid = " or ".join(TYPE_NAMES[kind] for kind in kinds)
+            raise CardError(f"{where}: {key} is {value!r}; it must be {valid}.")
 
 
 def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, bytes]:
