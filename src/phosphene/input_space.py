@@ -53,10 +53,14 @@ class InputSpace:
             valid = f"finite and above 0, from {1 / MAX_MAGNITUDE:g} to {MAX_MAGNITUDE:g}"
             raise CardError(f"input std is {list(self.std)}; each must be {valid}.")
         if max(map(abs, (*self.mean, *self.std))) > MAX_OF_PIXELS:
-            mean, std = ([float(f"{value / 255:.4g}") for value in values] for values in (self.mean, self.std))
+            # Means up to 1 beside large deviations are of pixels in [0, 1] already.
+            factor = 255 if max(map(abs, self.mean)) > MAX_OF_PIXELS else 1
+            mean, std = [
+                [float(f"{one / by:.4g}") for one in row] for row, by in ((self.mean, factor), (self.std, 255))
+            ]
             raise CardError(
                 f"input mean {list(self.mean)} and std {list(self.std)} are of pixels in [0, 255], and pixels are in [0, 1] "
-                f"here: divide both by 255, mean {mean} and std {std}."
+                f"here: divide by 255, mean {mean} and std {std}."
             )
 
     @classmethod

@@ -79,10 +79,11 @@ def test_the_same_input_is_the_same_classifier_however_it_is_written(kind):
         ({"size": (16, 16), "mean": (float("nan"), 0.0, 0.0)}, "mean"),
         (
             {"size": (16, 16), "mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)},
-            r"divide both by 255, mean \[0\.485, 0\.456, 0\.406\] and std \[0\.229, 0\.224, 0\.225\]",
+            r"divide by 255, mean \[0\.485, 0\.456, 0\.406\] and std \[0\.229, 0\.224, 0\.225\]",
         ),
-        ({"size": (16, 16), "mean": (103.939, 116.779, 123.68)}, r"divide both by 255.* std \[0\.003922, "),
-        ({"size": (16, 16), "std": (255.0,) * 3}, r"divide both by 255.* std \[1\.0, 1\.0, 1\.0\]"),
+        ({"size": (16, 16), "mean": (103.939, 116.779, 123.68)}, r"divide by 255.* std \[0\.003922, "),
+        ({"size": (16, 16), "std": (255.0,) * 3}, r"divide by 255.* std \[1\.0, 1\.0, 1\.0\]"),
+        ({"size": (16, 16), "mean": (0.5,) * 3, "std": (51.0,) * 3}, r"divide by 255, mean \[0\.5, .* std \[0\.2, "),
     ],
 )
 def test_input_spaces_that_make_no_sense_are_refused(space, says):
