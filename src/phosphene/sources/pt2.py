@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only, tree_unflatten
 
 from phosphene.errors import CardError, one_line
 from phosphene.sources.exported import Shape
@@ -98,8 +98,9 @@ def _images(program: Any) -> list[Tensor]:
 
 def _keyword(program: Any) -> "str | None":
     """Return the keyword by which a ``torch.export`` program takes its images; ``None`` if it takes them by position."""
-    positional, keywords = program.call_spec.in_spec.children()
-    return None if positional.num_leaves else keywords.context[0]
+    spec = program.call_spec.in_spec
+    positional, keywords = tree_unflatten(range(spec.num_leaves), spec)  # older specs have no children()
+    return None if tree_leaves(positional) else next(iter(keywords))
 
 
 def _input_shapes(program: Any) -> list[Shape]:
