@@ -269,7 +269,10 @@ def test_the_last_spatial_module_is_found_or_named() -> None:
 
 def test_a_network_without_space_says_so() -> None:
     flat = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3 * 144, 4)), size=12)
-    with Engine(flat, device="cpu") as engine, pytest.raises(RecipeError, match="xi_layer"):
+    with (
+        Engine(flat, device="cpu") as engine,
+        pytest.raises(RecipeError, match="which Xi needs: use a network with convolutions"),
+    ):
         engine.spatial_layer()
 
 
@@ -384,7 +387,7 @@ def test_a_network_that_casts_its_input_itself_is_named() -> None:
     assert one.num_classes == 5
     with (
         Engine(one, device="cpu") as engine,
-        pytest.raises(CardError, match=r"casts its input .* float32 \(.*leave the"),
+        pytest.raises(CardError, match=r"converted to float32 \(.*casts to another type itself: leave the cast out"),
     ):
         engine.logits(torch.rand(1, 3, 12, 12))
     with Engine(one, device="cpu", precision="fp64") as engine:
