@@ -60,7 +60,7 @@ class InputSpace:
             ]
             raise CardError(
                 f"input mean {list(self.mean)} and std {list(self.std)} are of pixels in [0, 255], and pixels are in [0, 1] "
-                f"here: divide by 255, mean {mean} and std {std}."
+                f"here: divide by 255, mean {mean} and std {std}. If the network was trained so all the same, divide in its forward."
             )
 
     @classmethod
