@@ -27,12 +27,12 @@ NO_PROOF = (
 )
 DETECTION_COUNTS = (
     "Of 63 small networks with a planted backdoor to one class, the scan called 38 backdoored and named the right class (48 to 71 %), and "
-    "without natural samples 27 of 63. Of four copies of a network with 1,001 classes, it called the three trojaned ones, and not "
+    "without natural samples 26 of 63. Of four copies of a network with 1,001 classes, it called the three trojaned ones, and not "
     "the clean one (docs/imagenet-trojan.md). docs/backdoor.md has the counts for the kinds of trigger that were tried."
 )
 FALSE_ALARMS = (
     "Of 42 small clean networks, the scan called 1 backdoored, too (0 to 12 %): 1 of 10 that were trained on drawings, and none of "
-    "32 others (0 to 11 %); with other samples and another seed 1 of 42, and without natural samples 1 of 42 (with the default "
+    "32 others (0 to 11 %); with other samples and another seed 1 of 42, and without natural samples 0 of 42 (with the default "
     "--alpha; docs/backdoor.md)."
 )
 NOT_A_RATE = (
