@@ -392,4 +392,6 @@ def test_maps_and_runs_say_whether_they_have_a_map_of_a_concept(tmp_path):
         assert unfinished.label not in holder
         assert "no such class" not in holder
         assert 3 not in holder
-    assert maps[1] in maps
+        assert maps[1] in holder
+        assert unfinished not in holder
+    assert opened[1] in opened  # read twice

@@ -179,8 +179,10 @@ class OpenRun(RunDirectory):
         return len(self.finished_folders())
 
     def __contains__(self, one: object) -> bool:
-        """Return whether the run has a finished map of a concept (a label or Concept), or a map."""
-        return _has_concept(self, one) if isinstance(one, str | Concept) else one in self[:]
+        """Return whether the run has a finished map of a concept (a label or Concept), or this very map."""
+        if isinstance(one, ConceptMap):
+            return (self.path.absolute(), self.map_hashes().get((one.index, one.seed))) in one.locations
+        return isinstance(one, str | Concept) and _has_concept(self, one)
 
     @overload
     def __getitem__(self, place: SupportsIndex) -> ConceptMap: ...
