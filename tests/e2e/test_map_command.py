@@ -352,6 +352,16 @@ def test_a_closed_pipe_ends_the_command_as_it_ends_others(words):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_an_error_whose_line_nobody_can_read_is_exit_code_2(debug):
+    read, write = os.pipe()
+    os.close(read)
+    facts = {**os.environ, "PHOSPHENE_DEBUG": debug}
+    done = subprocess.run(command("score", "nowhere"), stderr=write, env=facts, check=False, timeout=PATIENCE)
+    os.close(write)
+    assert done.returncode == 2  # Python's own is 1, a suspected backdoor
+
+
 def test_a_full_disk_behind_stdout_is_one_line():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 import traceback
+from contextlib import suppress
 
 import click
 
@@ -35,7 +36,7 @@ COMMANDS = {
     "film": "Write how a run's maps grew, as an animated image.",
 }
 
-# What a command does that is given again after an interruption, unless it begins anew.
+# What a command does when it is given again after an interruption; the others begin anew.
 CONTINUATIONS = {
     "map": "continues where this stopped",
     **dict.fromkeys(("demo", "score", "check"), "goes on with what is finished"),
@@ -92,8 +93,8 @@ def main() -> None:
 def entry() -> None:
     """Run the command that ``sys.argv`` names, and exit with its code.
 
-    An error is printed as one line on stderr. The code is then 2, or 130 if the command was interrupted. On a pipe that its
-    reader has closed, the command ends without a line, with 141, as a shell reports of others.
+    An error is printed as one line on stderr. The code is then 2, or 130 if the command was interrupted. If the reader of its
+    output has closed the pipe, the command ends without a line, with 141, as others do in a shell.
     """
     _replace_closed_outputs()
     stdout = sys.stdout
@@ -112,7 +113,7 @@ def entry() -> None:
         summaries = [str(one) for one in (stop.__cause__ or stop).args if isinstance(stop.__cause__, KeyboardInterrupt)]
         line = ", ".join(["interrupted", *summaries[:1]])
         continuation = CONTINUATIONS.get(next(iter(sys.argv[1:]), ""), "begins anew")
-        print(f"\nphosphene: {line}; the same command {continuation}.", file=sys.stderr)  # noqa: T201
+        _complain(f"\nphosphene: {line}; the same command {continuation}.")
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  (the last place that can turn it into a line)
         _fail_by(error)
@@ -120,7 +121,7 @@ def entry() -> None:
 
 
 def _replace_closed_outputs() -> None:
-    """Put a file that loses what is written to it in the place of stdout or stderr if the caller has closed it, as print does."""
+    """If the caller has closed stdout or stderr, put a file in its place that discards what is written to it."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
@@ -129,7 +130,7 @@ def _replace_closed_outputs() -> None:
 def _fail_by(error: Exception) -> None:
     """Print an error that ended a command on stderr, as one line unless PHOSPHENE_DEBUG is set, and exit with code 2."""
     if os.environ.get("PHOSPHENE_DEBUG"):
-        traceback.print_exc()
+        _complain(traceback.format_exc().rstrip())
         sys.exit(2)  # Python's own 1 would read as "backdoor suspected"
     if isinstance(error, PhospheneError):
         _fail(str(error))
@@ -151,5 +152,11 @@ def _fail(message: str) -> None:
     """Print an error message on stderr as one line of at most ``MAX_LENGTH`` characters, and exit with code 2."""
     line = printable(message)
     excerpt = line if len(line) <= MAX_LENGTH else f"{line[: MAX_LENGTH // 2]} [...] {line[-MAX_LENGTH // 2 :]}"
-    print(f"phosphene: {excerpt}", file=sys.stderr)  # noqa: T201
+    _complain(f"phosphene: {excerpt}")
     sys.exit(2)
+
+
+def _complain(line: str) -> None:
+    """Print a line on stderr, unless it is a closed pipe or a full disk: Python would exit with 1, which is a suspected backdoor."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
