@@ -125,9 +125,10 @@ def test_scores_of_a_run_that_has_grown_stay_and_say_what_they_are_of(tmp_path, 
     words = ["map", "demo:shapes", "--recipe", "quick", *settings, "--samples", "synthetic:pink", "--out", run]
     assert call(*words, "-c", "star").code == 0
     assert call("score", run, "--target", "demo:shapes-plain").code == 0
-    for more, scored in ((["-c", "heart"], "1 of 2 maps"), (["-c", "star", "--seeds", 2], "1 of 3 maps")):
+    for more, maps in ((["-c", "heart"], 2), (["-c", "star", "--seeds", 2], 3)):
         answer = call(*words, *more)
-        note = f"Scores are of {scored} as they are now: give `phosphene score run --target demo:shapes-plain` again."
+        command = "`phosphene score run --target demo:shapes-plain`"
+        note = f"The scores are of 1 of {maps} maps in this run: {command} scores all of them."
         assert f"phosphene: warning: {note}" in answer.err
         page = report(run)
         assert f"{note}" in page
@@ -135,7 +136,7 @@ def test_scores_of_a_run_that_has_grown_stay_and_say_what_they_are_of(tmp_path, 
         assert "The images of 1 map of 1 concept" in page
         assert "shapes-plain classifies" in page
     assert call("score", run, "--target", "demo:shapes-plain").code == 0
-    assert "as they are now" not in report(run)
+    assert "scores all of them" not in report(run)
     assert [row["maps"] for row in rows(run)] == [3]
 
 
@@ -237,7 +238,7 @@ def test_rows_are_merged_replaced_and_dropped(runs, call):
     more = ["map", "demo:shapes", "-c", "ring", "--recipe", "quick", *settings, "--samples", "synthetic:pink"]
     assert TITLE in report(run)
     assert call(*more, "--device", "cpu", "--out", run).code == 0
-    assert "as they are now" in report(run)  # its scores are of other maps
+    assert "scores all of them" in report(run)
     assert call("score", run, "--target", "demo:shapes-plain").code == 0
     assert targets(run) == ["shapes-plain"]
     assert rows(run)[0]["maps"] == 7

@@ -125,10 +125,10 @@ def test_stale_rows_are_left_out(run, maps):
     note(run, tiny.classifier(), ph.score(maps, tiny.classifier(), device="cpu")[0])
     assert TITLE in page(run)
     begin(run, [tiny.concept_map(0, 7)])  # the others are as they were
-    assert "Scores are of 6 of 7 maps as they are now: give `phosphene score" in page(run)
+    assert "The scores are of 6 of 7 maps in this run: `phosphene score" in page(run)
     assert TITLE in page(run)
     begin(run, [replace(maps[0], nu=-maps[0].nu)])
-    assert "Scores are of 0 of 7 maps as they are now" in page(run)
+    assert "The scores of this run are left out, because its maps have changed since: `phosphene score" in page(run)
     assert TITLE not in page(run)
 
 

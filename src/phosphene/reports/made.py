@@ -14,7 +14,7 @@ from phosphene.recipe import CHANGED, RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
 from phosphene.runs.map_json import read_map_json
-from phosphene.runs.scores import read_scores, scored_places
+from phosphene.runs.scores import count_scored, read_scores
 from phosphene.samples import MEMORY
 
 MOST_CHECKED = 4  # concepts that `phosphene check` makes maps of again by default
@@ -42,7 +42,7 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
     commands += check_commands(read_checks(run), facts, out)
     return {
         "nav": "How it was made",
-        "glance": [{"mark": "unsure", "text": note} for note in scores_notes(run, facts)],
+        "glance": [{"mark": "unsure", "text": note}] if (note := scores_note(run, facts)) else [],
         "commands": commands,
         "unnamed": unnamed,
         "settings": [
@@ -108,15 +108,18 @@ def score_commands(run: RunDirectory, facts: dict[str, Any]) -> list[str]:
     return [shlex.join(["phosphene", "score", path_to_paste(run), *words, *_trust_option(facts)])] if rows else []
 
 
-def scores_notes(run: RunDirectory, facts: dict[str, Any]) -> list[str]:
-    """Return a sentence if a run has grown or changed since it was scored, as a list; empty if its scores are of all its maps."""
-    maps = len(run.finished_folders())
-    scored = min((len(scored_places(run, row)) for row in read_scores(run, changed=True)), default=maps)
-    return [
-        f"Scores are of {scored} of {count(maps, 'map')} as they are now: give `{command}` again."
-        for command in score_commands(run, facts)
-        if scored < maps
-    ]
+def scores_note(run: RunDirectory, facts: dict[str, Any]) -> str:
+    """Return a sentence if a run has grown or changed since it was scored; empty text if its scores are of all its maps."""
+    rows, hashes = read_scores(run, changed=True), run.map_hashes()
+    scored = min((count_scored(hashes, row) for row in rows), default=len(hashes))
+    if scored == len(hashes):
+        return ""
+    (command,) = score_commands(run, facts)
+    if not scored:
+        return (
+            f"The scores of this run are left out, because its maps have changed since: `{command}` scores them again."
+        )
+    return f"The scores are of {scored} of {count(len(hashes), 'map')} in this run: `{command}` scores all of them."
 
 
 def check_commands(entries: dict[str, dict[str, Any]], facts: dict[str, Any], out: str) -> list[str]:

@@ -4,7 +4,7 @@ import glob
 import hashlib
 import os
 import tempfile
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -148,15 +148,13 @@ class RunDirectory:
         """
         return {place: read_map_json(folder)["map_sha256"] for place, folder in self.finished_folders().items()}
 
-    def maps_sha256(self, places: "Container[tuple[int, int]] | None" = None) -> str:
-        """Return a hash that changes if any finished map is added, removed or changed; of the maps of some (class index, seed) alone.
+    def maps_sha256(self) -> str:
+        """Return a hash that changes if any finished map is added, removed or changed.
 
         Raises:
             RunError: this is not a run directory, or a map's map.json is damaged.
         """
-        hashes = {place: sha256 for place, sha256 in self.map_hashes().items() if places is None or place in places}
-        lines = [f"{index} {seed} {sha256}\n" for (index, seed), sha256 in hashes.items()]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return hash_of_maps(self.map_hashes())
 
     def listing(self) -> dict[int, set[int]]:
         """Return the seeds of finished maps by class index, from file names alone."""
@@ -261,3 +259,9 @@ class RunDirectory:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
+
+
+def hash_of_maps(hashes: Mapping[tuple[int, int], str]) -> str:
+    """Return a hash over maps, from the hashes of their tensors by (class index, seed)."""
+    lines = [f"{index} {seed} {sha256}\n" for (index, seed), sha256 in hashes.items()]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,26 +1,24 @@
 """``scores.json``: how target classifiers score a run's maps, one row per target."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from phosphene import notebook
 from phosphene.errors import RunError
 from phosphene.formats import BEYOND, TOP1_OF_SIDES, percent
+from phosphene.runs.directory import RunDirectory, hash_of_maps
 from phosphene.runs.documents import Document
 from phosphene.runs.lock import hold
-
-if TYPE_CHECKING:
-    from phosphene.runs.directory import RunDirectory
 
 NAME = "scores.json"
 ROW = {"target": str, "target_sha256": str, "maps_sha256": str, "per_concept?": [{"index": int, "maps": int}]}
 SCORES = Document(NAME, "scores", {"rows": [ROW]}, "Delete it and score again.")
 
 
-def read_scores(run: "RunDirectory", *, changed: bool = False) -> list[dict[str, Any]]:
+def read_scores(run: RunDirectory, *, changed: bool = False) -> list[dict[str, Any]]:
     """Return the rows of ``scores.json``, one per target, whose maps are in the run as they were; if ``changed``, all rows.
 
-    There are none if there is no file. The run may have more maps: see :func:`scored_places`.
+    There are none if there is no file. The run may have more maps: see :func:`count_scored`.
 
     Raises:
         RunError: the file is damaged, or of another version.
@@ -31,27 +29,33 @@ def read_scores(run: "RunDirectory", *, changed: bool = False) -> list[dict[str,
     has_contrasts = any("against" in job for job in run.facts()["jobs"])
     # Rows that count contrasts among the other maps are of an earlier version: they are scored again.
     rows = [row for row in data["rows"] if "contrasts" in row or not has_contrasts]
-    return [row for row in rows if changed or scored_places(run, row)]
+    if changed:
+        return rows
+    hashes = run.map_hashes()
+    return [row for row in rows if count_scored(hashes, row)]
 
 
-def scored_places(run: "RunDirectory", row: dict[str, Any]) -> list[tuple[int, int]]:
-    """Return (class index, seed) of the run's maps that a row of ``scores.json`` is of; none if one of these has changed since.
+def count_scored(hashes: Mapping[tuple[int, int], str], row: dict[str, Any]) -> int:
+    """Return how many of a run's maps a row of ``scores.json`` is of; 0 if any of these has changed since.
 
-    These are all maps, or in a run that has grown the first ones of the row's concepts.
+    They are all maps, or in a run that has grown the first ones of each concept of the row.
+
+    Args:
+        hashes: The run's ``map_hashes()``.
+        row: The row.
     """
-    places = list(run.finished_folders())
-    if row["maps_sha256"] == run.maps_sha256():
-        return places
+    if row["maps_sha256"] == hash_of_maps(hashes):
+        return len(hashes)
     left = {one["index"]: one["maps"] for one in row.get("per_concept", ())}
-    scored = []
-    for index, seed in places:
+    scored = {}
+    for (index, seed), sha256 in hashes.items():
         if left.get(index):
             left[index] -= 1
-            scored.append((index, seed))
-    return scored if row["maps_sha256"] == run.maps_sha256(scored) else []
+            scored[index, seed] = sha256
+    return len(scored) if row["maps_sha256"] == hash_of_maps(scored) else 0
 
 
-def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
+def write_scores(run: RunDirectory, rows: Sequence[dict[str, Any]]) -> None:
     """Put rows, one per target, into ``scores.json``, and drop those of changed maps.
 
     Args:
@@ -67,13 +71,13 @@ def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
             raise RunError(f"the maps of {run.path} changed while they were scored: score them again.")
         by_target = {
             (row["target"], row["target_sha256"]): row
-            for row in [*read_scores(run), *rows]
+            for row in [*read_scores(run, changed=True), *rows]
             if row["maps_sha256"] == now
         }
         SCORES.write(run.path, {"rows": list(by_target.values())})
 
 
-def scores_table(run: "RunDirectory") -> str:
+def scores_table(run: RunDirectory) -> str:
     """Return the run's scores as an HTML table for notebooks; empty text if there are none."""
     rows = [row for row in read_scores(run) if isinstance(row.get("top1_all"), float)]
     of_contrasts = rows and all(row.get("contrasts") == row.get("maps") for row in rows)

@@ -13,7 +13,7 @@ from phosphene.executors.interrupt import interruptible
 from phosphene.executors.local import LocalExecutor
 from phosphene.formats import count
 from phosphene.reports import write_report
-from phosphene.reports.made import scores_notes
+from phosphene.reports.made import scores_note
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
 from phosphene.runs.frames import NAME as FRAMES
@@ -119,7 +119,7 @@ def make_runs(
     for one in [one for one in runs if one.maps]:
         write_own_predictions(one.run, one.plan.classifier, device=one.plan.device)
         one.report = write_report(one.run)
-        for note in scores_notes(one.run, one.run.facts()):
+        if note := scores_note(one.run, one.run.facts()):
             warn(note)
         one.maps.sort(key=lambda summary: (summary.index, summary.seed))  # several workers finish in any order
     if failure is not None:
