@@ -125,7 +125,8 @@ def test_stale_rows_are_left_out(run, maps):
     note(run, tiny.classifier(), ph.score(maps, tiny.classifier(), device="cpu")[0])
     assert TITLE in page(run)
     begin(run, [tiny.concept_map(0, 7)])  # the others are as they were
-    assert "The scores are of 6 of 7 maps in this run: `phosphene score" in page(run)
+    for shown in (page(run), ph.open_run(run)._repr_html_()):
+        assert "The scores are of 6 of 7 maps in this run: `phosphene score" in shown
     assert TITLE in page(run)
     begin(run, [replace(maps[0], nu=-maps[0].nu)])
     assert "The scores of this run are left out, because its maps have changed since: `phosphene score" in page(run)

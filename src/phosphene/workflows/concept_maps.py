@@ -16,6 +16,7 @@ from phosphene.expressions import find_among
 from phosphene.formats import count
 from phosphene.reports import write_report
 from phosphene.reports.grid import Grid
+from phosphene.reports.made import scores_note
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import checks_line
 from phosphene.runs.lock import hold
@@ -218,6 +219,7 @@ class OpenRun(RunDirectory):
             ("maps", f"{total} of {len(facts['jobs'])} finished"),
             *(("scan", line) for line in verdict_lines(self)),
             *(("checks", line) for line in [checks_line(self)] if line),
+            *(("scores", line) for line in [scores_note(self, facts)] if line),
             ("directory", str(self.path)),
         ]
         maps = self[: notebook.MOST_IMAGES]
