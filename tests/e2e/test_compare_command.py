@@ -45,7 +45,7 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
 
     one_direction = ["score", runs[1], "--target", score[score.index("--target") + 1], "--trust", "--device", "cpu"]
     assert call(*one_direction).code == 0
-    said = "How each source classifies the other's maps is known in part, and the order by one direction only: "
+    said = "How each source classifies the other's maps is known in part, and the order is by one direction only: "
     assert f"{said}{shlex.join(score)}\n" in call("compare", *runs).err
     assert call(*score[1:], "--device", "cpu").code == 0
     answer = call("compare", *runs)

@@ -196,3 +196,13 @@ def test_an_unclear_change_is_a_short_cell_and_a_note():
     assert unclear.cells(changes[0]) == ("10 %", "unclear", "10 %")
     assert note in unclear.notes
     assert note not in clear.notes
+
+
+def test_a_class_that_neither_source_has_classified_is_no_order_by_one_direction():
+    facts = {"model": {"spec": "x", "input": {"size": [8, 8]}}, "samples": {"sha256": "s"}, "recipe": {"sha256": "r"}}
+    sides = tuple({**facts, "model": facts["model"] | {"sha256": sha256}} for sha256 in "ab")
+    known = Change("star", 0, 0, 0.1, 0.1, 0.1, Prediction((0.5, 0.6)), Prediction((0.5, 0.6)), (2, 2), (0.9, 0.9))
+    neither = replace(known, predictions=None, a_by_b=None, b_by_a=None)
+    for other, said in ((neither, "known in part: phosphene"), (replace(known, b_by_a=None), "by one direction only")):
+        comparison = Comparison((Path("a"), Path("b")), sides, (known, other), ([], []), ({}, {}))
+        assert said in comparison.notes[-1]

@@ -155,7 +155,9 @@ class Comparison:
         words = ["phosphene", "score", *map(str, self.runs)]
         words += [word for model in models for word in ("--target", model["spec"])]
         words += ["--trust"] if any(model.get("trust") for model in models) else []
-        known = "known in part, and the order by one direction only" if self.scored else "unknown"
+        one_way = any((one.a_by_b is None) != (one.b_by_a is None) for one in judged)
+        known = "known in part" if self.scored else "unknown"
+        known += ", and the order is by one direction only" if one_way else ""
         return [f"How each source classifies the other's maps is {known}: {shlex.join(words)}"]
 
     def to_dict(self) -> dict[str, Any]:
