@@ -25,9 +25,6 @@ SEARCH, HELD_OUT = 128, 256  # samples of each part, at most
 LEAST = 3  # samples of both parts: one to search on, two to count on
 FEW, SAME = 8, 1e-6  # samples that show whether outputs vary; logits that differ by less count as the same
 STEPS, LENGTH = 40, 0.02  # to move samples to a class: steps, and their length in [0, 1]
-# Log-odds at which a sample is moved: its class is as likely as all others together. A trigger has to beat what the steps
-# have built up, so they do no more than that.
-MOVED = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +105,7 @@ def move_to_all_classes(engine: Engine, pixels: Tensor, *, seed: int = 0) -> Ten
 
     A network classifies nearly all drawn images as one or two classes; windows that move those say little about the
     others. Image i is moved towards class i modulo the number of classes by gradient-sign steps, until that class is as
-    likely as all others together.
+    likely as all others together. A trigger has to beat what the steps have built up, so they do no more than that.
     """
     count = engine.classifier.num_classes
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
@@ -117,7 +114,7 @@ def move_to_all_classes(engine: Engine, pixels: Tensor, *, seed: int = 0) -> Ten
     moving = torch.arange(len(x), device=engine.device)
     for _ in range(STEPS):
         found = engine.gradients(x[moving], targets_for(engine, wanted[moving]), "log-odds")
-        unsure = found.loss > -MOVED
+        unsure = found.loss > 0  # the loss is the log-odds, negated
         unfinished, gradient = moving[unsure], found.gradient[unsure]
         if not len(unfinished):
             break

@@ -202,7 +202,7 @@ ScoreT = TypeVar("ScoreT", bound=Score)
 
 
 class Scores(list[ScoreT]):
-    """A list of scores, as :func:`phosphene.score` returns it, or a slice of one; ``unfinished`` has a clause per unfinished run."""
+    """A list of scores, as :func:`phosphene.score` returns it, or a slice of one; ``unfinished`` holds a clause for each unfinished run."""
 
     def __init__(self, scores: Iterable[ScoreT] = (), unfinished: Sequence[str] = ()) -> None:
         super().__init__(scores)
@@ -217,7 +217,7 @@ class Scores(list[ScoreT]):
         return type(self)(found, self.unfinished) if isinstance(found, list) else found
 
     def below(self, *, min_top1: float = 0.0, min_m_score: float = 0.0) -> list[str]:
-        """Return a clause for every run that is not finished, and for every score below a minimum, which all have to reach.
+        """Return a clause for every run that is not finished, and for every score that is below a minimum.
 
         Args:
             min_top1: Least ``top1_all``, in [0, 1].
