@@ -64,7 +64,9 @@ class ConceptMaps(list[ConceptMap]):
 
     def __contains__(self, one: object) -> bool:
         """Return whether a map, or the map of a concept (a label or Concept), is in the list."""
-        return _has_concept(self, one) if isinstance(one, str | Concept) else super().__contains__(one)
+        if isinstance(one, str | Concept):
+            return _is_among(one, [each.concept for each in self])
+        return super().__contains__(one)
 
     def __add__(self, others: Iterable[ConceptMap]) -> Self:  # type: ignore[override]
         return type(self)([*self, *others])
@@ -183,7 +185,8 @@ class OpenRun(RunDirectory):
         """Return whether the run has a finished map of a concept (a label or Concept), or this very map."""
         if isinstance(one, ConceptMap):
             return (self.path.absolute(), self.map_hashes().get((one.index, one.seed))) in one.locations
-        return isinstance(one, str | Concept) and _has_concept(self, one)
+        finished = {index for index, _ in self.finished_folders()}
+        return isinstance(one, str | Concept) and _is_among(one, [c for c in self.concepts() if c.index in finished])
 
     @overload
     def __getitem__(self, place: SupportsIndex) -> ConceptMap: ...
@@ -228,10 +231,10 @@ class OpenRun(RunDirectory):
         return notebook.piece("stack", [notebook.piece("facts", about), body, more, scores_table(self)])
 
 
-def _has_concept(maps: "ConceptMaps | OpenRun", name: "str | Concept") -> bool:
-    """Return whether maps of a concept are among ``maps``."""
+def _is_among(name: "str | Concept", concepts: Sequence[Concept]) -> bool:
+    """Return whether a label, synonym, expression or Concept names one of ``concepts``."""
     with suppress(ConceptError):
-        return bool(maps[name])
+        return _index_of(name, concepts, "") in {one.index for one in concepts}
     return False
 
 

@@ -171,7 +171,7 @@ def judged_maps(given: Any) -> list[JudgedMaps]:
     items = one_or_several(given)
     maps = as_maps(items)
     several = [JudgedMaps.of(one) for one in (items if maps is None else [maps])]
-    once = {one.run.path.resolve() if one.run and one.maps is None else id(one): one for one in several}
+    once = {one.run.path.resolve() if one.run is not None and one.maps is None else id(one): one for one in several}
     return list(once.values())
 
 
