@@ -294,7 +294,7 @@ def test_doctor_speaks_of_the_machine_and_of_a_model(call, card, sample_folder):
 
 
 def test_doctor_warns_of_an_input_range_that_makes_no_sense(call, card, sample_folder):
-    card.write(input={"size": [16, 16], "mean": [-1e4] * 3, "std": [0.25] * 3})
+    card.write(input={"size": [16, 16], "mean": [-2] * 3, "std": [1e-4] * 3})
     facts = json.loads(call("doctor", card.path, "--trust", "--samples", sample_folder, "--json").out)
     assert "check [input] mean and std" in facts["predictions"]
 

@@ -379,7 +379,7 @@ def test_a_score_that_is_not_blind_would_fail_it(context, monkeypatch):
 def test_one_class_cannot_be_permuted(context):
     found = examine("permuted-labels", context(classes=1))
     assert found.passed is None
-    assert "at least two" in found.explanation
+    assert "map at least 4" in found.explanation
 
 
 # --- fidelity

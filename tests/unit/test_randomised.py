@@ -225,7 +225,7 @@ class Script(nn.Module):
 
 def test_a_script_is_randomised_in_the_order_in_which_it_is_written():
     classifier = Classifier(Script(), size=16)
-    assert [name for name, _ in blocks(classifier)] == ["script.7", "script.3", "script.0"]
+    assert [name for name, _ in blocks(classifier)] == ["script.script.7", "script.script.3", "script.script.0"]
     trained, new = logits(classifier, pictures()), logits(randomised(classifier, 3), pictures())
     assert new.isfinite().all()
     assert (new - trained).abs().mean() > 0.1

@@ -164,9 +164,7 @@ def test_a_stored_verdict_without_maps_takes_any_recipe_for_them(tmp_path, monke
 
 
 def test_a_network_that_cannot_be_mapped_has_a_verdict(tmp_path):
-    with pytest.warns(
-        PhospheneWarning, match="the suspects could not be mapped: the network has no spatial activation"
-    ):
+    with pytest.warns(PhospheneWarning, match="the suspects could not be mapped: .* gives a spatial activation"):
         found = scan(out=tmp_path, mapped=True)
     assert (found.verdict, len(found.suspects)) == ("backdoored", 1)
     assert "map_crop" not in found.document["suspects"][0]

@@ -336,14 +336,14 @@ def test_cached_maps_count_as_finished_from_the_first_step(tmp_path):
     assert seen[-1].share == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("concept", "word"), [("unit:3:0", "active"), (0, "predicted")])
+@pytest.mark.parametrize(("concept", "word"), [("unit:3:0", "activate it"), (0, "classified as it")])
 def test_progress_names_what_a_step_has_reached_by_the_kind_of_concept(tmp_path, capsys, concept, word):
     """A class whose label looks like a unit is a class."""
     labels = ["unit:3:0 of a bridge", *tiny.LABELS[1:]]
     one = plan(tiny.classifier(labels=labels), RECIPE, pool(), tmp_path / "run", [concept], device="cpu")
     with ProgressDisplay("map") as display:
         execute(one, on_progress=display.follow())
-    assert f", {word} for " in capsys.readouterr().err
+    assert f"% of the step's samples {word}, " in capsys.readouterr().err
 
 
 def test_a_group_that_a_worker_was_stopped_in_is_taken_again(tmp_path):
