@@ -29,9 +29,9 @@ from phosphene.outputs import (
     parse_output,
     part_of,
     refuse_wrong_count,
+    run_beside_another,
     select,
     to_logits,
-    try_two,
     write_output,
 )
 from phosphene.textfile import is_utf8
@@ -154,7 +154,7 @@ class Classifier:
             if not is_single(output) and (output.ndim != 2 or len(output) != 1 or not output.numel()):
                 raise CardError(f"network {self.name} returns {tuple(output.shape)}; {LOGITS_NEEDED}.")
             try:
-                is_repeatable, self._batch = try_two(self._module_output, grey, output, self._batch)
+                is_repeatable, self._batch = run_beside_another(self._module_output, grey, output, self._batch)
                 self._notes = self._notes if is_repeatable else (*self._notes, UNREPEATABLE_NOTE)
                 kind = self._output if self._output != "auto" else detect_kind(*self._test_outputs(output, grey))
                 refuse_wrong_count(kind, output)

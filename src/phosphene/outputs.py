@@ -167,7 +167,7 @@ def refuse_wrong_count(kind: str, output: Tensor) -> None:
         )
 
 
-def try_two(
+def run_beside_another(
     run: Callable[[Tensor], Tensor], image: Tensor, output: Tensor, batch: "int | None"
 ) -> tuple[bool, "int | None"]:
     """Return whether a network gives an image the same output each time, and its ``batch``, 1 if it does not take two images.

@@ -14,7 +14,7 @@ from phosphene.errors import PhospheneError, first_few, one_line
 
 MAX_TOML_BYTES = 1_000_000
 LFS = b"version https://git-lfs"
-LIKE = 0.5  # ratio of difflib from which names are similar, as in phosphene.errors.nearest
+LEAST_SIMILAR = 0.5  # ratio of difflib from which names are similar, as in phosphene.errors.nearest
 MOST_ENTRIES = 2000  # entries of a folder
 
 
@@ -132,4 +132,4 @@ def nearby(path: Path, fits: Callable[[Path], bool]) -> str:
     with contextlib.suppress(OSError, ValueError):  # a folder that is not there, or cannot be read
         names = [one.name for one in itertools.islice(path.parent.iterdir(), MOST_ENTRIES) if fits(one)]
     likeness = {name: difflib.SequenceMatcher(None, path.name, name).ratio() for name in names}
-    return first_few(sorted(names, key=lambda name: (-likeness[name] * (likeness[name] >= LIKE), name)))
+    return first_few(sorted(names, key=lambda name: (-likeness[name] * (likeness[name] >= LEAST_SIMILAR), name)))

@@ -17,7 +17,7 @@ from phosphene.textfile import at_home, read_toml
 
 WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".tar"}
 CLASSES = 1000  # the number with which networks are built to be compared
-LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # begins what torch wrote before 1.6
+OLD_CHECKPOINT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # begins what torch wrote before 1.6
 CHANNELS = (1, 3, 4)  # of images, to tell them from heights and widths
 
 
@@ -31,7 +31,7 @@ def is_bare(path: Path) -> bool:
     if path.suffix.lower() in {*FORMATS, *WEIGHTS} or path.name.endswith(INDEX) or "data.pkl" in names_in(path):
         return True
     with contextlib.suppress(OSError), path.open("rb") as file:
-        return file.read(len(LEGACY)) == LEGACY
+        return file.read(len(OLD_CHECKPOINT)) == OLD_CHECKPOINT
     return False
 
 

@@ -45,7 +45,7 @@ FORMATS = {
     ),
     **dict.fromkeys((".pt", ".pth", ".ts", ".torchscript"), TORCHSCRIPT),
 }
-OTHER = "export the network as ONNX or TorchScript, or save its state dict with safetensors.torch.save_file"
+GENERAL_RECIPE = "export the network as ONNX or TorchScript, or save its state dict with safetensors.torch.save_file"
 KERAS = (
     "import keras; m = keras.saving.load_model({name}); m(keras.ops.zeros((1, *m.input_shape[1:]))); "
     'm.export({onnx}, format="onnx")'
@@ -80,7 +80,7 @@ def conversion(path: Path) -> str:
     names = {"name": path.name, "onnx": f"{path.stem}.onnx"}
     code = KERAS.format(**{key: json.dumps(name, ensure_ascii=False) for key, name in names.items()})
     words = {key: shlex.quote(word) for key, word in {**names, "keras": code}.items()}
-    recipe = CONVERSIONS.get(path.suffix.lower(), OTHER).format(**words)
+    recipe = CONVERSIONS.get(path.suffix.lower(), GENERAL_RECIPE).format(**words)
     kind = f"{path.suffix} file" if path.suffix else "file like this"
     return f" A {kind} has to be converted first: {recipe}; then `phosphene card` drafts its card."
 

@@ -27,7 +27,7 @@ from phosphene.textfile import missing
 
 # Modules that only build networks. Others may do anything: `pytest:main` would run a conftest.py that came with a card.
 BUILDERS = ("phosphene.demo.networks", "phosphene.demo.towers", "timm.models", "torchvision.models")
-WITHOUT = " Write a function without arguments that returns the network, and name that."
+FACTORY_FIX = " Write a function without arguments that returns the network, and name that."
 PACKAGE_PREFIX = "_phosphene_factory_"  # begins the names of the packages that factory files are imported in
 
 
@@ -127,7 +127,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) ->
     """
     where, colon, function = factory.rpartition(":")
     if not colon or not where or not function.isidentifier():
-        raise CardError(f"{who}: factory {factory!r} must be file.py:function or package.module:function.{WITHOUT}")
+        raise CardError(f"{who}: factory {factory!r} must be file.py:function or package.module:function.{FACTORY_FIX}")
     file = folder / where if where.endswith(".py") else None
     if file is None and not trust and _is_foreign(where.partition(".")[0], folder):
         raise TrustError(
@@ -154,7 +154,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) ->
         try:
             inspect.signature(create).bind()
         except TypeError as error:
-            raise CardError(f"{who}: {factory} cannot be called, {error}.{WITHOUT}") from None
+            raise CardError(f"{who}: {factory} cannot be called, {error}.{FACTORY_FIX}") from None
         except ValueError:  # of some functions in C, Python does not know the arguments
             pass
         with one_line(CardError, f"factory {factory} failed"), fixed_seed(seed):

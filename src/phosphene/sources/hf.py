@@ -58,9 +58,9 @@ def load(rest: str, *, trust: bool) -> Classifier:
     size, mean, std, order = read_processor(processor, config.vision_config if two_towers else config)
     is_reordered = order != tuple(range(len(order)))
     if is_reordered and two_towers:
-        module.images = Reordered(module.images, order)
+        module.images = ReorderedChannels(module.images, order)
     elif is_reordered:
-        module = Reordered(module, order)
+        module = ReorderedChannels(module, order)
     return Classifier(
         module.eval(),
         size=size,
@@ -120,7 +120,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     return network
 
 
-class Reordered(nn.Module):
+class ReorderedChannels(nn.Module):
     """Wraps a network that takes its channels in another order, such as BGR, so that it takes RGB."""
 
     def __init__(self, network: nn.Module, order: Sequence[int]) -> None:

@@ -65,7 +65,7 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
         network: nn.Module = converter.convert(model)
         _mend(network, model, onnx, operators.Slice)
     kinds = [value.type.tensor_type.elem_type for value in _inputs(model)]
-    return (Bytes(network) if kinds == [onnx.TensorProto.UINT8] else network), shapes
+    return (BytesInput(network) if kinds == [onnx.TensorProto.UINT8] else network), shapes
 
 
 def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
@@ -200,7 +200,7 @@ def _inputs(model: Any) -> list[Any]:
     return [value for value in model.graph.input if value.name not in weights]
 
 
-class Bytes(nn.Module):
+class BytesInput(nn.Module):
     """Wraps a network that takes 8-bit images, 0 to 255, and begins with their cast to floats, which floats pass, too."""
 
     def __init__(self, network: nn.Module) -> None:

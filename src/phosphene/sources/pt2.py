@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only, tree_unflatten
 from phosphene.errors import CardError, one_line
 from phosphene.sources.exported import Shape
 
-MANY = 2**31  # torch states the largest number that it knows where there is no limit
+NO_LIMIT = 2**31  # torch states the largest number that it knows where there is no limit
 
 
 def load(path: Path) -> tuple[nn.Module, list[Shape]]:
@@ -113,7 +113,7 @@ def _largest_batch(program: Any) -> "int | None":
     """Return the most images that a ``torch.export`` program takes at once, if it states a limit to a number that may vary."""
     batch: Any = _images(program)[0].shape[0]
     limits = program.range_constraints.get(batch.node.expr) if isinstance(batch, torch.SymInt) else None
-    return int(limits.upper) if limits is not None and limits.upper < MANY else None
+    return int(limits.upper) if limits is not None and limits.upper < NO_LIMIT else None
 
 
 def _allow_other_layouts(program: Any) -> None:
