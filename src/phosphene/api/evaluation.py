@@ -24,7 +24,7 @@ from phosphene.workflows.progress import show_notes
 from phosphene.workflows.score import score_sources
 
 
-@checked()
+@checked
 def score(
     maps: "Run | Iterable[Run]",
     targets: "Model | Iterable[Model]" = (),
@@ -75,7 +75,7 @@ def score(
         return scores
 
 
-@checked()
+@checked
 def check(
     maps: Run,
     *,
@@ -133,7 +133,7 @@ def check(
         return run_checks(plan, display, on_finding=on_finding)
 
 
-@checked()
+@checked
 def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
     """Compare the maps of two runs class by class, and write the comparison as a page to ``out``.
 

@@ -35,7 +35,7 @@ from phosphene.workflows.progress import Progress, show_doubts
 Shown = bool | ProgressDisplay
 
 
-@checked()
+@checked
 def map_concepts(
     model: Model,
     concepts: "Concepts | None" = None,
@@ -118,7 +118,7 @@ def map_concepts(
         return map_in_memory(origin, resolved_concepts, numbers, frames, display.follow(on_progress))
 
 
-@checked()
+@checked
 def map_models(
     models: "Model | Iterable[Model]",
     concepts: "Concepts | None" = None,
