@@ -31,7 +31,6 @@ class JudgedMaps:
         rows: A row per map, as ``run.json`` has them in ``jobs``.
         maps: The maps if they are a part of a run, or in memory; ``None`` for all finished maps of the run.
         origin: What the maps know that they were made from, if they do.
-        whole: Whether they are all maps of a run that is finished, so that results are written to it.
     """
 
     run: "RunDirectory | None"
@@ -39,7 +38,6 @@ class JudgedMaps:
     rows: list[dict[str, Any]]
     maps: "ConceptMaps | None"
     origin: "MapOrigin | None"
-    whole: bool
 
     @classmethod
     def of(cls, given: Any) -> "JudgedMaps":
@@ -58,22 +56,22 @@ class JudgedMaps:
             rows = [
                 {"index": one.index, "label": one.label, "seed": one.seed, **one.concept.facts()} for one in maps or ()
             ]
-            return cls(run, facts, rows, maps, origin, whole=False)
+            return cls(run, facts, rows, maps, origin)
         finished = run.finished_folders()
         if not finished:
             run.require_finished()
         rows = [row for row in facts["jobs"] if (row["index"], row["seed"]) in finished]
-        return cls(run, facts, rows, None, origin, whole=len(rows) == len(facts["jobs"]))
+        return cls(run, facts, rows, None, origin)
 
     @property
     def whole_run(self) -> "RunDirectory | None":
         """The run that results are written to: that of the maps if they are all of it, and it is finished."""
-        return self.run if self.whole else None
+        return self.run if self.maps is None and not self.unfinished else None
 
     @property
     def unfinished(self) -> str:
         """A clause that counts the run's maps that are not finished; empty if all are, and for other maps than a run's."""
-        if self.run is None or self.maps is not None or self.whole:
+        if self.run is None or self.maps is not None or len(self.rows) == len(self.facts["jobs"]):
             return ""
         jobs = len(self.facts["jobs"])
         return f"{jobs - len(self.rows)} of {jobs} maps of {self.run.path} are not finished"
