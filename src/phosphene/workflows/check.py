@@ -182,11 +182,13 @@ def plan_checks(
     names = tuple(choose(only))
     pick_device(device)
     judged = JudgedMaps.of(maps)
-    origin = judged.load_origin(model, samples, trust=trust, device=device)
+    classifier = judged.load_model(model, trust=trust, option="--model, or model= in Python")
+    pool = judged.load_samples(samples, classifier.input.shape)
+    recipe = judged.load_recipe()
     sha256, earlier = (run.maps_sha256(), read_checks(run)) if (run := judged.whole_run) is not None else ("", {})
-    options: dict[str, Any] = {"device": device, "precision": origin.precision, "most": most}
-    options["same_samples"] = origin.pool.sha256 == judged.facts["samples"]["sha256"]
-    context = CheckContext(origin.classifier, origin.pool, origin.recipe, _maps_to_check(judged), **options)
+    options: dict[str, Any] = {"device": device, "precision": judged.facts.get("precision") or "auto", "most": most}
+    options["same_samples"] = pool.sha256 == judged.facts["samples"]["sha256"]
+    context = CheckContext(classifier, pool, recipe, _maps_to_check(judged), **options)
     subject = _subject_of_finding(context)
     cached = {name: Finding.from_dict(entry) for name, entry in earlier.items() if entry["subject"] == subject}
     return CheckPlan(judged, context, names, cached, sha256)

@@ -142,18 +142,23 @@ class JudgedMaps:
             )
         return pool
 
-    def load_origin(self, model: "Model | None", samples: Samples, *, trust: bool, device: str) -> MapOrigin:
-        """Return what the maps were made from, with other samples if they are given.
+    def load_recipe(self) -> Recipe:
+        """Return the recipe that made the maps.
 
         Raises:
-            PhospheneError: the model or the samples cannot be loaded, are not known, or are not what they were.
-            RunError: the recipe is damaged, or of another version.
+            RunError: it is not known; or the one in ``run.json`` has an unknown field, a bad value or another hash.
         """
-        classifier = self.load_model(model, trust=trust, option="--model, or model= in Python")
-        pool = self.load_samples(samples, classifier.input.shape)
-        recipe = self._require_origin("").recipe if self.run is None else _recipe_of_run(self.run, self.facts["recipe"])
-        precision = str(self.facts.get("precision") or "auto")
-        return MapOrigin(classifier=classifier, pool=pool, recipe=recipe, device=device, precision=precision)
+        if self.run is None:
+            return self._require_origin("").recipe
+        facts = self.facts["recipe"]
+        fields = {key: value for key, value in facts.items() if key != "sha256"}
+        try:
+            recipe = Recipe().replace(**fields)
+        except RecipeError as error:
+            raise RunError(f"{self.run.path} was made by a recipe that this version does not have: {error}") from None
+        if set(fields) == set(recipe.to_dict()) and recipe.sha256 != facts["sha256"]:
+            raise RunError(f"{self.run.path}/run.json is damaged (its recipe has another hash): map it again.")
+        return recipe
 
     def _require_origin(self, otherwise: str) -> MapOrigin:
         """Return what the maps know that they were made from; an error names ``otherwise`` as another way out."""
@@ -216,15 +221,3 @@ def _model_of_run(
         )
     refuse_other_labels(run.path, facts["jobs"], classifier.labels)
     return classifier
-
-
-def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
-    """Return the recipe in ``run.json``; an unknown field, a bad value or another hash is a RunError."""
-    fields = {key: value for key, value in facts.items() if key != "sha256"}
-    try:
-        recipe = Recipe().replace(**fields)
-    except RecipeError as error:
-        raise RunError(f"{run.path} was made by a recipe that this version does not have: {error}") from None
-    if set(fields) == set(recipe.to_dict()) and recipe.sha256 != facts["sha256"]:
-        raise RunError(f"{run.path}/run.json is damaged (its recipe has another hash): map it again.")
-    return recipe
