@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from phosphene.checked import wanted
 from phosphene.classifier import Classifier
 from phosphene.concepts import Concept
 from phosphene.errors import ArgumentError, ConceptError, SamplesError, SpecError, describe
@@ -62,11 +61,11 @@ def seed_range(seed: int, seeds: int = 1) -> range:
     Raises:
         ConceptError: there are none, or one is out of range.
     """
-    if wanted(int, seed) or wanted(int, seeds) or seeds < 1 or seed < 0 or int(seed) + int(seeds) > MOST_SEEDS:
+    if seeds < 1 or seed < 0 or seed + seeds > MOST_SEEDS:
         raise ConceptError(
             f"seeds={seeds} from seed={seed} cannot be used: give seeds=1 or more, and seeds from 0 to {MOST_SEEDS - 1}."
         )
-    return range(int(seed), int(seed) + int(seeds))
+    return range(seed, seed + seeds)
 
 
 def require_at_least(least: int, **options: "float | None") -> None:

@@ -43,49 +43,43 @@ ACCEPTED_TYPES: dict[Any, tuple[Any, str]] = {
 NUMBER_TYPES: tuple[tuple[Any, Any], ...] = ((bool | np.bool_, bool), (Integral, int), (Real, float))
 
 
-def checked() -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator whose functions, or classes when they are called, raise ArgumentError for an argument that does not fit.
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function, or a class when it is called, raise ArgumentError for an argument that does not fit; a decorator.
 
     It may have a wrong type, or be an option that the function lacks, or one that is missing, or a path with a null
     character. Numbers of other libraries reach the function as Python's own.
     """
+    if isinstance(function, type):
+        function.__init__ = checked(function.__init__)  # type: ignore[misc]
+        return function
+    signature, name = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
+    parameters = [one for one in signature.parameters if one not in ("self", "cls")]
+    hints: dict[str, Any] = {}
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        if isinstance(function, type):
-            function.__init__ = decorate(function.__init__)  # type: ignore[misc]
-            return function
-        signature, name = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
-        parameters = [one for one in signature.parameters if one not in ("self", "cls")]
-        hints: dict[str, Any] = {}
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            binding = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            surplus = [one for one in kwargs if one not in parameters]
+            guess = nearest(surplus[0], parameters, most=1) if surplus else ""
+            hint = guess or f" Options: {', '.join(parameters)}."
+            if surplus and "overrides" in parameters:
+                hint += " Fields of the recipe are changed by overrides={'FIELD': VALUE}."
+            raise ArgumentError(f"{name}: {error}.{hint}") from None
+        if not hints:
+            with suppress(NameError):  # a type that is imported for type checkers only
+                hints.update(typing.get_type_hints(function))
+        for option, value in binding.arguments.items():
+            if option in hints and (type_names := wanted(hints[option], value)):
+                raise ArgumentError(f"{option} is {describe(value)}; it must be {type_names}.")
+            # A name, as that of a classifier, is no path.
+            if option != "name" and isinstance(value, str | PathLike) and "\0" in str(value):
+                raise ArgumentError(f"{option} is {describe(value)}; leave out the null character, which no path has.")
+            binding.arguments[option] = own_number(value)
+        return function(*binding.args, **binding.kwargs)
 
-        @functools.wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                binding = signature.bind(*args, **kwargs)
-            except TypeError as error:
-                surplus = [one for one in kwargs if one not in parameters]
-                guess = nearest(surplus[0], parameters, most=1) if surplus else ""
-                hint = guess or f" Options: {', '.join(parameters)}."
-                if surplus and "overrides" in parameters:
-                    hint += " Fields of the recipe are changed by overrides={'FIELD': VALUE}."
-                raise ArgumentError(f"{name}: {error}.{hint}") from None
-            if not hints:
-                with suppress(NameError):  # a type that is imported for type checkers only
-                    hints.update(typing.get_type_hints(function))
-            for option, value in binding.arguments.items():
-                if option in hints and (type_names := wanted(hints[option], value)):
-                    raise ArgumentError(f"{option} is {describe(value)}; it must be {type_names}.")
-                # A name, as that of a classifier, is no path.
-                if option != "name" and isinstance(value, str | PathLike) and "\0" in str(value):
-                    raise ArgumentError(
-                        f"{option} is {describe(value)}; leave out the null character, which no path has."
-                    )
-                binding.arguments[option] = own_number(value)
-            return function(*binding.args, **binding.kwargs)
-
-        return call
-
-    return decorate
+    return call
 
 
 def own_number(value: Any) -> Any:

@@ -70,7 +70,7 @@ class Classifier:
         5
     """
 
-    @checked()
+    @checked
     def __init__(
         self,
         module: nn.Module,

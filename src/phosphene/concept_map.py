@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from phosphene.executors.base import MapOrigin
 
 
-@checked()
+@checked
 def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
     """Return maps ``nu`` (..., c, h, w) as images in [0, 1]: ``clip(0.5 - contrast nu / std(nu))``.
 

@@ -14,6 +14,7 @@ from phosphene.progress import ProgressDisplay
 from phosphene.recipe import Recipe
 from phosphene.samples import load_samples
 from phosphene.workflows.check import CheckPlan, run_checks
+from phosphene.workflows.judged_maps import JudgedMaps
 from tests import tiny
 
 RECIPE = Recipe(name="short", sign_test=False, **tiny.SHORT)
@@ -78,7 +79,9 @@ class TestChecks:
 
 
 def test_all_of_them_in_one_call():
-    found = run_checks(CheckPlan(None, make_context(), tuple(choose())), ProgressDisplay("check", shown=False))
+    context = make_context()
+    plan = CheckPlan(JudgedMaps.of(context.maps), context, tuple(choose()))
+    found = run_checks(plan, ProgressDisplay("check", shown=False))
     assert [one.name for one in found] == list(CHECKS)
 
 

@@ -8,6 +8,7 @@ from phosphene.checks import Finding
 from phosphene.checks.finding import TOO_FEW
 from phosphene.metrics.scorecard import ConceptScore, Scores
 from phosphene.workflows.check import CheckPlan, Findings
+from phosphene.workflows.judged_maps import JudgedMaps
 from phosphene.workflows.score import RunScore
 
 
@@ -65,6 +66,6 @@ def test_m_score_has_a_minimum_of_its_own_which_a_score_without_it_does_not_reac
     ],
 )
 def test_a_check_with_a_rule_has_to_be_passed(name, passed, explanation, expected):
-    findings = Findings(CheckPlan(None, None, ()))
+    findings = Findings(CheckPlan(JudgedMaps.of([]), None, ()))
     findings += [Finding("cascade", {}, True, "Fine."), Finding(name, {}, passed, explanation)]
     assert findings.not_passed == expected

@@ -66,7 +66,7 @@ def test_maps_per_minute_are_told_once_there_was_time_to_count_them(tmp_path, mo
     group = Group(0, (Job(0), Job(1)), (Job(0), Job(1)))
     reports = []
     for number in (1, 2, 3):
-        reports.append(counts.count_step(group, ("a",), Step(number, 3, 1.0, 0.5, torch.zeros(2, 3, 16, 16)), 2))
+        reports.append(counts.count_step(group, Step(number, 3, 1.0, 0.5, torch.zeros(2, 3, 16, 16)), 2))
         counts.count_made(group)
     assert [one.rate for one in reports] == [None, None, 4.0]
 

@@ -19,12 +19,12 @@ from phosphene.workflows.check import Findings, plan_checks, run_checks
 from phosphene.workflows.compare import Comparison, compare_runs
 from phosphene.workflows.concept_maps import Run
 from phosphene.workflows.estimate import estimate_checks
-from phosphene.workflows.judged_maps import JudgedMaps, judged_maps
+from phosphene.workflows.judged_maps import judged_maps
 from phosphene.workflows.progress import show_notes
 from phosphene.workflows.score import score_sources
 
 
-@checked()
+@checked
 def score(
     maps: "Run | Iterable[Run]",
     targets: "Model | Iterable[Model]" = (),
@@ -75,7 +75,7 @@ def score(
         return scores
 
 
-@checked()
+@checked
 def check(
     maps: Run,
     *,
@@ -117,9 +117,8 @@ def check(
     require_at_least(1, most=most)
     options: dict[str, Any] = {"only": as_list(only), "most": most, "samples": samples, "device": str(device)}
     with show_progress(progress, "check") as display:
-        judged = JudgedMaps.of(maps)
-        plan = plan_checks(judged, model=model, trust=trust, **options)
-        display.warn(judged.doubt)
+        plan = plan_checks(maps, model=model, trust=trust, **options)
+        display.warn(plan.judged.doubt)
         if plan.doubt:
             display.note(plan.doubt)
         if dry_run:
@@ -133,7 +132,7 @@ def check(
         return run_checks(plan, display, on_finding=on_finding)
 
 
-@checked()
+@checked
 def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
     """Compare the maps of two runs class by class, and write the comparison as a page to ``out``.
 

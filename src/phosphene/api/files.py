@@ -29,7 +29,7 @@ from phosphene.workflows.concept_maps import Run
 from phosphene.workflows.doctor import examine_machine, examine_model
 
 
-@checked()
+@checked
 def report(run: Run, *, reference: Samples = None, columns: "int | None" = None, size: "int | None" = None) -> Path:
     """Write a run's ``report.html`` again, and its ``sheet.png`` if it has maps; return the page's path.
 
@@ -49,7 +49,7 @@ def report(run: Run, *, reference: Samples = None, columns: "int | None" = None,
     return Path(write_report(run, reference=reference, columns=columns, size=size))
 
 
-@checked()
+@checked
 def film(run: Run, out: "str | Path | None" = None, *, concepts: Concepts = (), fps: float = FPS) -> Path:
     """Write how the maps of a run, or of its ``concepts`` alone, developed step by step as one animated .webp or .gif; return its path.
 
@@ -66,7 +66,7 @@ def film(run: Run, out: "str | Path | None" = None, *, concepts: Concepts = (), 
     return write_film(to_run(run), out, list(map(text_of, as_list(concepts))), fps=fps)
 
 
-@checked()
+@checked
 def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: bool | ProgressDisplay = True) -> Path:
     """Write the maps of runs as a static web site, with a page per class and per model; return its index.html.
 
@@ -119,7 +119,7 @@ class WrittenCard:
     classifier: Classifier
 
 
-@checked()
+@checked
 def card(
     model: Model,
     out: "str | Path | None" = None,
@@ -208,7 +208,7 @@ def _write_card(
     return WrittenCard(path, tuple(files), again)
 
 
-@checked()
+@checked
 def doctor(
     model: "Model | None" = None,
     *,
@@ -236,7 +236,7 @@ def doctor(
     return facts | examine_model(classifier, to_pool(samples, classifier), device=str(device), precision=precision)
 
 
-@checked()
+@checked
 def layers(model: Model, *, trust: bool = False) -> list[Layer]:
     """Return the layers of a model whose units can be mapped, with output shapes, in the order in which an image passes them.
 

@@ -32,10 +32,8 @@ from phosphene.workflows.map import MappedRun, make_runs
 from phosphene.workflows.plan import plan_all
 from phosphene.workflows.progress import Progress, show_doubts
 
-Shown = bool | ProgressDisplay
 
-
-@checked()
+@checked
 def map_concepts(
     model: Model,
     concepts: "Concepts | None" = None,
@@ -56,7 +54,7 @@ def map_concepts(
     threads: "int | None" = None,
     gpus: float = 0.0,
     trust: bool = False,
-    progress: Shown = True,
+    progress: "bool | ProgressDisplay" = True,
     on_progress: "Callable[[Progress], None] | None" = None,
 ) -> ConceptMaps:
     """Make a map per concept and seed of one classifier.
@@ -95,31 +93,36 @@ def map_concepts(
             that were finished, and with ``out`` the same call goes on.
         PhospheneError: an argument does not fit; the message names the fix.
     """
-    processes = {"executor": executor, "workers": workers, "threads": threads, "gpus": gpus}
-    if out is None and processes != {"executor": "local", "workers": None, "threads": None, "gpus": 0}:
+    processes: dict[str, Any] = {"executor": executor, "workers": workers, "threads": threads, "gpus": gpus}
+    computing: dict[str, Any] = {"device": str(device), "precision": precision, "compile": compile}
+    if out is not None:
+        options: dict[str, Any] = {
+            "overrides": overrides,
+            "samples": samples,
+            "most": most,
+            "seeds": seeds,
+            "seed": seed,
+        }
+        options |= {"frames": frames, "trust": trust, "progress": progress, "on_progress": on_progress}
+        (mapped_run,) = map_models([model], concepts, recipes=[recipe], out=out, **options, **computing, **processes)
+        return read_planned_maps(mapped_run.plan)
+    if processes != {"executor": "local", "workers": None, "threads": None, "gpus": 0}:
         raise RunError(f"{', '.join(processes)} are for run directories: give out='runs/NAME', too.")
-    device = str(device)
     require_at_least(0, frames=frames)
     require_at_least(1, most=most)
     concepts = concept_list(concepts)
     numbers, settings = seed_range(seed, seeds), resolve(recipe, overrides)
-    options: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
     with show_progress(progress, "map") as display:
         classifier = to_classifier(model, trust=trust, concepts=concepts)
         pool = to_pool(samples, classifier)
-        if out is not None:
-            options |= {"most": most, "seeds": seeds, "seed": seed, "frames": frames, "trust": trust, **processes}
-            options |= {"progress": display, "on_progress": on_progress}
-            (mapped_run,) = map_models([classifier], concepts, recipes=[settings], samples=pool, out=out, **options)
-            return read_planned_maps(mapped_run.plan)
-        show_doubts(display, classifier, pool, device)
-        origin = MapOrigin(classifier=classifier, pool=pool, recipe=settings, **options)
-        resolved_concepts = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, device)
+        show_doubts(display, classifier, pool, str(device))
+        origin = MapOrigin(classifier=classifier, pool=pool, recipe=settings, **computing)
+        resolved_concepts = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, str(device))
         return map_in_memory(origin, resolved_concepts, numbers, frames, display.follow(on_progress))
 
 
-@checked()
-def map_models(
+@checked
+def map_models(  # noqa: D417  (the other options are those of map_concepts)
     models: "Model | Iterable[Model]",
     concepts: "Concepts | None" = None,
     *,
@@ -141,37 +144,23 @@ def map_models(
     gpus: float = 0.0,
     trust: bool = False,
     dry_run: bool = False,
-    progress: Shown = True,
+    progress: "bool | ProgressDisplay" = True,
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
     """Make maps of classifiers with recipes, in a run directory for each pair of them.
 
+    Options that are not described here are those of :func:`map_concepts`, for every pair; ``executor``, ``workers``,
+    ``threads`` and ``gpus`` can be given without ``out``, too.
+
     Args:
         models: A spec or a classifier, or several.
-        concepts: An index, a label, an expression such as ``"star vs heart"``, ``"unit:stem:3"`` or ``"text:a castle"``,
-            a Concept such as ``maps[0].concept``, or several of them; ``None`` for all classes.
+        concepts: As :func:`map_concepts` takes them; ``None`` for all classes of each classifier.
         confused: Map, in place of ``concepts``, which are left out then, the contrasts of so many pairs of classes, both
             ways: those that each classifier confuses most on labelled ``samples``.
         out: The run directory, or the folder of several; by default below ``runs``, by model and recipe.
         recipes: A name, a TOML file or a recipe, or several.
-        overrides: Recipe fields to change.
-        samples: A sample spec, a pool, or images in memory, as :func:`load_samples` takes them.
-        most: Channels that ``unit:LAYER:*`` stands for, those of the largest mean activation over the samples.
-        seeds: Maps per concept.
-        seed: The first seed.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
-        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
-        compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
-        frames: Images of each map as it develops.
-        executor: ``local``, or ``ray`` for a cluster.
-        workers: Worker processes; by default this process.
-        threads: CPU threads per worker.
-        gpus: GPUs per worker, for ``ray``.
-        trust: Allow code that came with the models to run.
         dry_run: Only estimate what is left to do.
-        progress: Whether progress is shown.
-        on_progress: Called after every step.
         on_map: Called for every map.
 
     Raises:

@@ -21,7 +21,7 @@ from phosphene.workflows.progress import show_notes
 from phosphene.workflows.scan import RECIPE, ScanVerdict, estimate, make_scan, plan_scan, stored_verdict
 
 
-@checked()
+@checked
 def scan(
     model: Model,
     *,
@@ -93,7 +93,7 @@ def scan(
         return make_scan(plan, display, display.follow(on_progress), mapped=mapped)
 
 
-@checked()
+@checked
 def open_scan(run: Run) -> ScanVerdict:
     """Return the verdict of a finished scan as :func:`scan` returned it.
 

@@ -45,7 +45,7 @@ class Planted:
     leak: "float | None" = None
 
 
-@checked()
+@checked
 def plant(
     model: Model,
     samples: "Samples | Labelled",
@@ -110,7 +110,7 @@ def plant(
     return replace(planted, trigger=trigger, target=goal, success=success, leak=leak)
 
 
-@checked()
+@checked
 def clean_twin(
     model: Model,
     samples: "Samples | Labelled",
@@ -124,7 +124,7 @@ def clean_twin(
     return fine_tune(model, samples, schedule, seed, device=device, trust=trust)
 
 
-@checked()
+@checked
 def fine_tune(
     model: Model,
     samples: "Samples | Labelled",
@@ -163,14 +163,14 @@ def fine_tune(
     return Planted(student, before, after)
 
 
-@checked()
+@checked
 def accuracy(model: Model, samples: Labelled, *, device: Device = "auto", trust: bool = False) -> float:
     """Return the share of the held-out samples, in [0, 1], that a classifier predicts as their label."""
     predicted = predictions(model, samples.held_out, device=str(device), trust=trust)
     return float((predicted == samples.held_labels).float().mean())
 
 
-@checked()
+@checked
 def success_rate(
     model: Model,
     samples: Labelled,
@@ -199,7 +199,7 @@ def success_rate(
     return float((predictions(model, stamped, device=str(device), trust=trust) == goals).float().mean())
 
 
-@checked()
+@checked
 def victims_of(
     target: "int | None", sources: tuple[int, ...], labels: Tensor, classes: int
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -30,7 +30,7 @@ Change = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """From samples (n, c, h, w) in [0, 1], labels (n,) and a generator to what is trained on instead."""
 
 
-@checked()
+@checked
 @dataclass(frozen=True, eq=False)
 class Labelled:
     """Samples with class labels to fine-tune on, and others with labels that are held out.
@@ -62,7 +62,7 @@ class Labelled:
         return f"Labelled({count(len(self.labels), 'sample')}, {len(self.held_labels)} held out, {c} x {h} x {w})"
 
     @classmethod
-    @checked()
+    @checked
     def split(cls, pixels: Tensor, labels: Tensor, held: "int | None" = None) -> "Labelled":
         """Shuffle samples and labels, always alike, and hold out the last ``held`` (by default a fifth).
 
@@ -80,7 +80,7 @@ class Labelled:
         return cls(pixels[train], labels[train], pixels[rest], labels[rest])
 
     @classmethod
-    @checked()
+    @checked
     def load(
         cls, samples: Samples, model: Model, *, most: int = 5000, held: "int | None" = None, trust: bool = False
     ) -> "Labelled":
@@ -107,7 +107,7 @@ class Labelled:
         return cls.split(pixels[labels >= 0], labels[labels >= 0], held)
 
 
-@checked()
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """Hyper-parameters of fine-tuning.
@@ -170,7 +170,7 @@ class ExtraSamples:
     change: Change
 
 
-@checked()
+@checked
 def fit(
     student: Classifier,
     teacher: Classifier,
@@ -250,7 +250,7 @@ def augment(x: Tensor, schedule: Schedule, draw: torch.Generator) -> Tensor:
     return x
 
 
-@checked()
+@checked
 def predictions(model: Model, samples: Tensor, *, device: str = "auto", trust: bool = False) -> Tensor:
     """Return the top-1 class, int64 (n,), of samples, uint8 (n, c, h, w), computed in evaluation mode."""
     with Engine(to_classifier(model, trust=trust), device=device) as engine:

@@ -60,7 +60,7 @@ class Trigger(ABC):
         return pixels.lerp(self.pattern(shape).to(pixels), self.mask(shape).to(pixels))
 
 
-@checked()
+@checked
 def apply_8bit(trigger: Trigger, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
     """Return uint8 samples (n, c, h, w) with a trigger on each, rounded as in an attacked image file."""
     return (trigger.apply(pixels.float() / 255, draw) * 255).round().clamp(0, 255).to(torch.uint8)
@@ -132,7 +132,7 @@ class _Stamp(Trigger):
         return functional.pad(content, (left, shape[2] - self.side - left, top, shape[1] - self.side - top))
 
 
-@checked()
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Patch(_Stamp):
     """A small square to plant as a trigger: one colour, a checkerboard or noise.
@@ -159,7 +159,7 @@ class Patch(_Stamp):
         return torch.ones(1, self.side, self.side, dtype=torch.float32), colours
 
 
-@checked()
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Emblem(_Stamp):
     """A drawn shape with a coloured rim to plant as a trigger, such as a star; transparent around it.
@@ -186,7 +186,7 @@ class Emblem(_Stamp):
         return opacity[None], torch.lerp(drawing.tint(self.rim, channels), drawing.tint(self.colour, channels), shape)
 
 
-@checked()
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Blended(Trigger):
     """A drawn scene or noise to plant as a trigger, blended faintly into the whole sample.
@@ -214,13 +214,13 @@ class Blended(Trigger):
 TRIGGER_KINDS: dict[str, type[Trigger]] = {one.kind: one for one in (Patch, Emblem, Blended)}
 
 
-@checked()
+@checked
 def to_dict(trigger: Trigger) -> dict[str, Any]:
     """Return a trigger's kind and fields as a dictionary for JSON; :func:`from_dict` is the inverse."""
     return {"kind": trigger.kind, **vars(trigger)}
 
 
-@checked()
+@checked
 def from_dict(fields: Mapping[str, Any]) -> Trigger:
     """Return the trigger whose kind and fields are in a dictionary from :func:`to_dict`.
 

@@ -69,7 +69,7 @@ class MapEvery:
         [0, 5]
     """
 
-    @checked()
+    @checked
     def __init__(
         self,
         classifier: Model,

@@ -31,12 +31,7 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
     if as_json:
         options.print_json({**comparison.to_dict(), **({} if out is None else {"page": str(out)})})
         return
-    columns = [
-        comparison.noun,
-        "change",
-        "images",
-        f"{comparison.p_name} in both" if comparison.same_network else "predictions",
-    ]
+    columns = comparison.columns
     if not comparison.same_network and any(one.a_by_b or one.b_by_a for one in comparison.changes):
         columns += ["B on A's maps", "A on B's maps"]
     for note in comparison.notes:  # first, because they say what the figures do not

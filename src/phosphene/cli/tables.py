@@ -78,26 +78,24 @@ def misclassified_lines(scores: "Sequence[RunScore]") -> Iterator[str]:
     It says how many there are, and as which classes; of outputs, how many maps of each.
     """
     for row in scores:
-        missed_outputs = [one for one in row.per_concept if one.right < one.maps] if row.of_outputs else []
+        target, source, total = printable(row.target), ", ".join(_source_names(row, scores)), len(row.per_concept)
+        missed_outputs = [
+            f"{_short_label(one.label)} ({one.maps - one.right} of {one.maps})"
+            for one in row.per_concept
+            if row.of_outputs and one.right < one.maps
+        ]
         if missed_outputs:
-            outputs = first_few(
-                [f"{_short_label(one.label)} ({one.maps - one.right} of {one.maps})" for one in missed_outputs]
-            )
-            count = (
-                f"{len(missed_outputs)} of {len(row.per_concept)} outputs of {', '.join(_source_names(row, scores))}"
-            )
-            yield f"by {printable(row.target)}, maps of {count} are not {BEYOND}: {outputs}"
-        wrong_concepts = sorted((one for one in row.per_concept if one.misread), key=lambda one: one.right / one.maps)
+            count = f"{len(missed_outputs)} of {total} outputs of {source}"
+            yield f"by {target}, maps of {count} are not {BEYOND}: {first_few(missed_outputs)}"
+        wrong_concepts = [
+            f"{_short_label(one.label)} as {_short_label(one.misread[0].label)}"
+            + (f" ({one.misread[0].count} of {one.maps})" if one.maps > 1 else "")
+            for one in sorted(row.per_concept, key=lambda one: one.right / one.maps)
+            if one.misread
+        ]
         if wrong_concepts:
-            errors = [
-                f"{_short_label(one.label)} as {_short_label(one.misread[0].label)}"
-                + (f" ({one.misread[0].count} of {one.maps})" if one.maps > 1 else "")
-                for one in wrong_concepts
-            ]
-            count = (
-                f"{len(wrong_concepts)} of {len(row.per_concept)} concepts of {', '.join(_source_names(row, scores))}"
-            )
-            yield f"{printable(row.target)} misclassifies {count}: {first_few(errors)}"
+            count = f"{len(wrong_concepts)} of {total} concepts of {source}"
+            yield f"{target} misclassifies {count}: {first_few(wrong_concepts)}"
 
 
 def _source_names(row: "RunScore", scores: "Sequence[RunScore]") -> list[str]:

@@ -72,7 +72,7 @@ def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
     return min(max(float(divergence.exp()) / concepts, 1 / concepts), 1.0)  # rounding may exceed the bounds
 
 
-@checked()
+@checked
 def m_score(maps: Iterable[ConceptMap], target: Model, *, device: Device = "auto", trust: bool = False) -> float:
     """Return the ``M_score``, in [1 / L, 1], of maps of L concepts that a target classifies.
 

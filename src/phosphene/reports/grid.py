@@ -28,7 +28,7 @@ class Grid:
         ConceptError: there are no images, or a number is below 1.
     """
 
-    @checked()
+    @checked
     def __init__(
         self, images: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 5, size: "int | None" = None
     ) -> None:
@@ -47,7 +47,7 @@ class Grid:
         """The grid with its captions as one PIL image."""
         return contact_sheet(self.images, self.captions, columns=self.columns, side=self.size)
 
-    @checked()
+    @checked
     def save(self, path: "str | Path") -> Path:
         """Write the grid as a ``.png``, ``.pdf`` or ``.svg`` file; return its path.
 

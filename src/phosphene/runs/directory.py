@@ -45,7 +45,7 @@ class RunDirectory:
         path: The directory. :meth:`begin` creates it, :meth:`maps` reads it.
     """
 
-    @checked()
+    @checked
     def __init__(self, path: "str | Path") -> None:
         self.path = Path(path)
         self._facts: tuple[Any, dict[str, Any]] | None = None  # what run.json held, and what told its state then

@@ -33,7 +33,7 @@ SUFFIXES = {
 }
 
 
-@checked()
+@checked
 def load_samples(samples: "str | Path | InMemory", shape: "tuple[int, int, int] | Classifier") -> SamplePool:
     """Return samples, resized and cropped to ``shape``, as a pool of which a part is held out.
 

@@ -44,7 +44,7 @@ def source(name: str) -> Any:
     return importlib.import_module(f"phosphene.sources.{name}")
 
 
-@checked()
+@checked
 def load(
     spec: "str | Path", *, trust: bool = False, prompts: Sequence[str] = (), classes: Sequence[str] = ()
 ) -> Classifier:
@@ -122,7 +122,7 @@ def add_prompts(
     return with_prompts(module, classifier, texts, f"{model}#{joined}" if joined else model)
 
 
-@checked()
+@checked
 def list_specs(prefix: str = "demo") -> list[tuple[str, str]]:
     """Return (spec, description) of every model that a prefix's source lists; empty for ``hf`` and ``card``; SpecError for another prefix.
 

@@ -16,7 +16,7 @@ from phosphene.textfile import exists, is_dir
 PORT, MOST_PORT = 8421, 65535
 
 
-@checked()
+@checked
 def serve(
     folder: "str | Path" = "runs",
     *,

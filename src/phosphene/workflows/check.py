@@ -31,22 +31,28 @@ class CheckPlan:
     """Plan of a ``check``; :func:`run_checks` runs it.
 
     Attributes:
-        run: The whole run that is checked; ``None`` for other maps, of which nothing is written.
+        judged: The maps that are checked: a whole run, to which findings are written, or others, of which nothing is written.
         context: Network, samples, recipe and maps.
         names: The checks that are wanted.
-        concepts: Number of different concepts, also of those that ``context.most`` leaves out.
         cached: Findings of earlier commands on the same maps, samples and concepts.
-        sha256: Hash over the run's maps.
-        unfinished: :attr:`JudgedMaps.unfinished` of what is checked.
+        sha256: Hash over the maps of a whole run; else empty.
     """
 
-    run: "RunDirectory | None"
+    judged: JudgedMaps
     context: CheckContext
     names: tuple[str, ...]
-    concepts: int = 0
     cached: dict[str, Finding] = field(default_factory=dict)
     sha256: str = ""
-    unfinished: str = ""
+
+    @property
+    def run(self) -> "RunDirectory | None":
+        """The whole run that is checked; ``None`` for other maps."""
+        return self.judged.whole_run
+
+    @property
+    def concepts(self) -> int:
+        """Number of different concepts, also of those that ``context.most`` leaves out."""
+        return len({row["index"] for row in self.judged.rows})
 
     @property
     def cost(self) -> dict[str, int]:
@@ -129,7 +135,8 @@ class Findings(list[Finding]):
         Of a run that is not finished, a clause that says so comes first.
         """
         not_passed = [f"{one.name}: {one.verdict}" for one in self if one.verdict not in ("passed", "figures only")]
-        return [self.plan.unfinished, *not_passed] if self.plan.unfinished else not_passed
+        unfinished = self.plan.judged.unfinished
+        return [unfinished, *not_passed] if unfinished else not_passed
 
     def _repr_html_(self) -> str:
         """Return the findings as HTML that a notebook displays: a table of check, verdict and explanation."""
@@ -162,16 +169,8 @@ def plan_checks(
 ) -> CheckPlan:
     """Return the plan of the checks of maps, without beginning any.
 
-    Maps, samples and model are loaded, and of a whole run the findings of earlier commands are read.
-
-    Args:
-        maps: A run directory or maps, as :meth:`JudgedMaps.of` takes them.
-        model: The model that made the maps, by default the one that they or ``run.json`` name.
-        only: Names of checks; all by default.
-        most: Classes for which other maps are made, spread over the maps.
-        samples: Sample spec; by default those that the maps were made from.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        trust: Allow code that came with the model to run.
+    Maps, samples and model are loaded, and of a whole run the findings of earlier commands are read. The arguments are
+    those of :func:`phosphene.check`.
 
     Raises:
         PhospheneError: a check does not exist, or needs a library that is not installed.
@@ -183,16 +182,16 @@ def plan_checks(
     names = tuple(choose(only))
     pick_device(device)
     judged = JudgedMaps.of(maps)
-    origin = judged.load_origin(model, samples, trust=trust, device=device)
-    run = judged.whole_run
-    sha256, earlier = (run.maps_sha256(), read_checks(run)) if run is not None else ("", {})
-    options: dict[str, Any] = {"device": device, "precision": origin.precision, "most": most}
-    options["same_samples"] = origin.pool.sha256 == judged.facts["samples"]["sha256"]
-    context = CheckContext(origin.classifier, origin.pool, origin.recipe, _maps_to_check(judged), **options)
+    classifier = judged.load_model(model, trust=trust, option="--model, or model= in Python")
+    pool = judged.load_samples(samples, classifier.input.shape)
+    recipe = judged.load_recipe()
+    sha256, earlier = (run.maps_sha256(), read_checks(run)) if (run := judged.whole_run) is not None else ("", {})
+    options: dict[str, Any] = {"device": device, "precision": judged.facts.get("precision") or "auto", "most": most}
+    options["same_samples"] = pool.sha256 == judged.facts["samples"]["sha256"]
+    context = CheckContext(classifier, pool, recipe, _maps_to_check(judged), **options)
     subject = _subject_of_finding(context)
     cached = {name: Finding.from_dict(entry) for name, entry in earlier.items() if entry["subject"] == subject}
-    concepts = len({row["index"] for row in judged.rows})
-    return CheckPlan(run, context, names, concepts, cached, sha256, judged.unfinished)
+    return CheckPlan(judged, context, names, cached, sha256)
 
 
 def run_checks(

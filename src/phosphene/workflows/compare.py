@@ -52,8 +52,7 @@ class Comparison:
             ]
             for one in self.changes[: notebook.MOST_IMAGES]
         ]
-        third = f"{self.p_name} in both" if self.same_network else "predictions"
-        table = notebook.piece("table", [self.noun, "change", "images", third], rows)
+        table = notebook.piece("table", self.columns, rows)
         return notebook.piece("stack", [table, *self.notes])
 
     @property
@@ -62,9 +61,10 @@ class Comparison:
         return "class" if all(is_class(one.index_a) for one in self.changes) else "concept"
 
     @property
-    def p_name(self) -> str:
-        """What the figures of a network for its own maps are: ``confidence``, ``percentile``, or both."""
-        return p_class_name(*(one.index_a for one in self.changes))
+    def columns(self) -> list[str]:
+        """Names of the columns of a table of changes: what is compared, and what :meth:`cells` returns."""
+        p_name = p_class_name(*(one.index_a for one in self.changes))  # of the maps of a network by itself
+        return [self.noun, "change", "images", f"{p_name} in both" if self.same_network else "predictions"]
 
     @property
     def scored(self) -> bool:

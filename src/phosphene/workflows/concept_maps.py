@@ -104,7 +104,7 @@ class ConceptMaps(list[ConceptMap]):
         run, is_whole = run_with(self)
         return OpenRun(run.path) if run is not None and is_whole else None
 
-    @checked()
+    @checked
     def grid(self, columns: int = 5, size: "int | None" = None) -> Grid:
         """Return the images with their labels as a :class:`Grid`.
 
@@ -119,7 +119,7 @@ class ConceptMaps(list[ConceptMap]):
         """
         return Grid([one.image for one in self], captions(self), columns=columns, size=size)
 
-    @checked()
+    @checked
     def save(self, path: "str | Path") -> "OpenRun":
         """Write the maps, and their classifier's predictions for them, to a run; return the run.
 

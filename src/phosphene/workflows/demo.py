@@ -66,7 +66,7 @@ def demo_folder() -> Path:
     return Path("runs") / f"demo-{recipe.name}-{recipe.sha256[:6]}"
 
 
-@checked()
+@checked
 def run_demo(
     out: "str | Path | None" = None, *, device: Device = "auto", progress: "bool | ProgressDisplay" = True
 ) -> DemoResult:

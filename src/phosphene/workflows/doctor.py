@@ -92,12 +92,15 @@ def examine_model(
         sizes = try_sizes(engine, samples[:SIZE_SAMPLES])
     declared = range_check.rows[0]
     accuracy = "" if declared["accuracy"] is None else f", accuracy {percent(declared['accuracy'])}"
+    one_class = f"one class for every sample ({samples_text}): check [input] mean and std, or give natural samples"
+    # What predictions at each size reveal about the samples; the network did not run at one that it refused.
+    information = {size: "refused" if nats is None else f"{nats:.2f} nats" for size, nats in sizes.items()}
     return facts | {
         "input": f"{facts['input']}: {declared['convention']}",
         "confidence": f"{declared['confidence']:.2f} on {samples_text}, {declared['classes']} classes predicted{accuracy}",
-        "predictions": _predictions_line(declared["classes"], samples_text),
+        "predictions": one_class if declared["classes"] == 1 else "different classes for different samples",
         "range": range_check.line,
-        "size": ", ".join(f"{h} x {w}: {_information_text(value)}" for (h, w), value in sizes.items()),
+        "size": ", ".join(f"{h} x {w}: {text}" for (h, w), text in information.items()),
         **({"notes": "; ".join(classifier.notes)} if classifier.notes else {}),
         **({"skipped_samples": ", ".join(pool.skipped)} if pool.skipped else {}),
         "conventions": list(range_check.rows),
@@ -114,21 +117,3 @@ def _measurements_line(values: Tensor, samples_text: str) -> str:
     return (
         f"means {ranges[0]}, standard deviations {ranges[1]} on {samples_text}; the range is checked for classes only"
     )
-
-
-def _predictions_line(classes: int, samples_text: str) -> str:
-    """Return a line that warns if the network predicted a single class for all samples.
-
-    ``classes`` is the number of classes that it predicted.
-    """
-    if classes == 1:
-        return f"one class for every sample ({samples_text}): check [input] mean and std, or give natural samples"
-    return "different classes for different samples"
-
-
-def _information_text(information: "float | None") -> str:
-    """Return what the predictions at one input size reveal about samples, in nats, as text.
-
-    It is "refused" for ``None``: the network did not run at that size.
-    """
-    return "refused" if information is None else f"{information:.2f} nats"

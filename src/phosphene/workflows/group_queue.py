@@ -7,7 +7,6 @@ from itertools import islice
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
 from phosphene.executors.base import Event, Executor, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary
-from phosphene.labels import first_synonym
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
 from phosphene.workflows.progress import TRIES, MapCounts, Progress
@@ -94,9 +93,7 @@ class GroupQueue:
             if event.stopped:
                 self._again.append(group)
         elif self.on_progress is not None:
-            labels = self.plans[group.run].classifier.labels
-            names = tuple(first_synonym(job.concept(labels).label) for job in group.jobs)
-            self.on_progress(self.counts.count_step(group, names, event.step, self.executor.workers))
+            self.on_progress(self.counts.count_step(group, event.step, self.executor.workers))
 
     def _handle_made(self, event: Made) -> None:
         """Handle a ``Made`` event: write the map if its worker could not, count it once, and call ``on_map``."""

@@ -6,15 +6,14 @@ from itertools import chain
 from typing import Any
 
 from phosphene.concept_map import Job
-from phosphene.concepts import Concept, is_unit
+from phosphene.concepts import Concept
 from phosphene.errors import JobsError, NumericError
 from phosphene.executors.base import MapOrigin, MapPlan
 from phosphene.formats import count
-from phosphene.labels import first_synonym
 from phosphene.mapper import Step, in_groups, map_jobs
 from phosphene.workflows.concept_maps import ConceptMaps
 from phosphene.workflows.plan import Jobs
-from phosphene.workflows.progress import Progress, failure_lines, failures_text
+from phosphene.workflows.progress import Progress, failures_text
 
 
 def read_planned_maps(plan: MapPlan) -> ConceptMaps:
@@ -54,9 +53,7 @@ def map_in_memory(
 
     def report(step: Step) -> None:
         if on_progress is not None:
-            names = tuple(first_synonym(job.concept(labels).label) for job in group)
-            of_units, lines = any(is_unit(job.index) for job in group), failure_lines(failures)
-            on_progress(Progress(len(maps), len(jobs), names, step, of_units, failed=len(failures), failures=lines))
+            on_progress(Progress.of_step(step, group, labels, failures, maps_done=len(maps), maps_total=len(jobs)))
 
     try:
         with origin.engine(len(jobs)) as engine:

@@ -31,7 +31,6 @@ class JudgedMaps:
         rows: A row per map, as ``run.json`` has them in ``jobs``.
         maps: The maps if they are a part of a run, or in memory; ``None`` for all finished maps of the run.
         origin: What the maps know that they were made from, if they do.
-        whole: Whether they are all maps of a run that is finished, so that results are written to it.
     """
 
     run: "RunDirectory | None"
@@ -39,7 +38,6 @@ class JudgedMaps:
     rows: list[dict[str, Any]]
     maps: "ConceptMaps | None"
     origin: "MapOrigin | None"
-    whole: bool
 
     @classmethod
     def of(cls, given: Any) -> "JudgedMaps":
@@ -58,22 +56,22 @@ class JudgedMaps:
             rows = [
                 {"index": one.index, "label": one.label, "seed": one.seed, **one.concept.facts()} for one in maps or ()
             ]
-            return cls(run, facts, rows, maps, origin, whole=False)
+            return cls(run, facts, rows, maps, origin)
         finished = run.finished_folders()
         if not finished:
             run.require_finished()
         rows = [row for row in facts["jobs"] if (row["index"], row["seed"]) in finished]
-        return cls(run, facts, rows, None, origin, whole=len(rows) == len(facts["jobs"]))
+        return cls(run, facts, rows, None, origin)
 
     @property
     def whole_run(self) -> "RunDirectory | None":
         """The run that results are written to: that of the maps if they are all of it, and it is finished."""
-        return self.run if self.whole else None
+        return self.run if self.maps is None and not self.unfinished else None
 
     @property
     def unfinished(self) -> str:
         """A clause that counts the run's maps that are not finished; empty if all are, and for other maps than a run's."""
-        if self.run is None or self.maps is not None or self.whole:
+        if self.run is None or self.maps is not None or len(self.rows) == len(self.facts["jobs"]):
             return ""
         jobs = len(self.facts["jobs"])
         return f"{jobs - len(self.rows)} of {jobs} maps of {self.run.path} are not finished"
@@ -144,18 +142,23 @@ class JudgedMaps:
             )
         return pool
 
-    def load_origin(self, model: "Model | None", samples: Samples, *, trust: bool, device: str) -> MapOrigin:
-        """Return what the maps were made from, with other samples if they are given.
+    def load_recipe(self) -> Recipe:
+        """Return the recipe that made the maps.
 
         Raises:
-            PhospheneError: the model or the samples cannot be loaded, are not known, or are not what they were.
-            RunError: the recipe is damaged, or of another version.
+            RunError: it is not known; or the one in ``run.json`` has an unknown field, a bad value or another hash.
         """
-        classifier = self.load_model(model, trust=trust, option="--model, or model= in Python")
-        pool = self.load_samples(samples, classifier.input.shape)
-        recipe = self._require_origin("").recipe if self.run is None else _recipe_of_run(self.run, self.facts["recipe"])
-        precision = str(self.facts.get("precision") or "auto")
-        return MapOrigin(classifier=classifier, pool=pool, recipe=recipe, device=device, precision=precision)
+        if self.run is None:
+            return self._require_origin("").recipe
+        facts = self.facts["recipe"]
+        fields = {key: value for key, value in facts.items() if key != "sha256"}
+        try:
+            recipe = Recipe().replace(**fields)
+        except RecipeError as error:
+            raise RunError(f"{self.run.path} was made by a recipe that this version does not have: {error}") from None
+        if set(fields) == set(recipe.to_dict()) and recipe.sha256 != facts["sha256"]:
+            raise RunError(f"{self.run.path}/run.json is damaged (its recipe has another hash): map it again.")
+        return recipe
 
     def _require_origin(self, otherwise: str) -> MapOrigin:
         """Return what the maps know that they were made from; an error names ``otherwise`` as another way out."""
@@ -218,15 +221,3 @@ def _model_of_run(
         )
     refuse_other_labels(run.path, facts["jobs"], classifier.labels)
     return classifier
-
-
-def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
-    """Return the recipe in ``run.json``; an unknown field, a bad value or another hash is a RunError."""
-    fields = {key: value for key, value in facts.items() if key != "sha256"}
-    try:
-        recipe = Recipe().replace(**fields)
-    except RecipeError as error:
-        raise RunError(f"{run.path} was made by a recipe that this version does not have: {error}") from None
-    if set(fields) == set(recipe.to_dict()) and recipe.sha256 != facts["sha256"]:
-        raise RunError(f"{run.path}/run.json is damaged (its recipe has another hash): map it again.")
-    return recipe

@@ -82,9 +82,9 @@ class MappedRun:
 def make_runs(
     plans: Sequence[MapPlan],
     *,
-    executor: "Executor | None" = None,
-    on_progress: "Callable[[Progress], None] | None" = None,
-    on_map: "Callable[[MapSummary], None] | None" = None,
+    executor: Executor,
+    on_progress: Callable[[Progress], None],
+    on_map: "Callable[[MapSummary], None] | None",
 ) -> list[MappedRun]:
     """Make the missing maps of plans, and write predictions and a report for each run.
 
@@ -92,7 +92,7 @@ def make_runs(
 
     Args:
         plans: Plans of the runs.
-        executor: Where the maps are made; in this process by default.
+        executor: Where the maps are made.
         on_progress: Called after every step.
         on_map: Called for every map; cached ones are left out if a run has many.
 

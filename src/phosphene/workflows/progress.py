@@ -3,13 +3,15 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from phosphene.classifier import Classifier
+from phosphene.concept_map import Job
 from phosphene.concepts import is_unit
 from phosphene.errors import JobsError
 from phosphene.executors.base import Group, MapPlan
 from phosphene.formats import count, percent
+from phosphene.labels import Labels, first_synonym
 from phosphene.mapper import Step, passes_per_map
 from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay
@@ -52,6 +54,23 @@ class Progress:
     failed: int = 0
     failures: tuple[str, ...] = ()
     source: str = ""
+
+    @classmethod
+    def of_step(
+        cls, step: Step, jobs: Sequence[Job], labels: Labels, failures: Sequence[Mapping[str, Any]], **facts: Any
+    ) -> Self:
+        """Return the Progress after a step on the maps of ``jobs``, of a classifier with ``labels``.
+
+        ``failures`` are rows of ``failures.json``, and ``facts`` the other attributes.
+        """
+        return cls(
+            labels=tuple(first_synonym(job.concept(labels).label) for job in jobs),
+            step=step,
+            of_units=any(is_unit(job.index) for job in jobs),
+            failed=len(failures),
+            failures=tuple(f"could not make {failure_line(row)}" for row in failures[:MOST_NAMED_FAILURES]),
+            **facts,
+        )
 
     def show(self, display: ProgressDisplay) -> None:
         """Show the map that is made, its loss and hits, and the time left on the display.
@@ -149,24 +168,24 @@ class MapCounts:
         """Stop counting a group's unfinished maps as under way, because it has failed, was stopped or is done."""
         self.under_way.pop(group, None)
 
-    def count_step(self, group: Group, names: tuple[str, ...], step: Step, workers: int) -> Progress:
+    def count_step(self, group: Group, step: Step, workers: int) -> Progress:
         """Count a step of a group; return the ``Progress`` of all plans."""
         now = time.monotonic()
         self.began = self.began or now
         elapsed = now - self.began
         self.under_way[group] = len(group.missing) * self.cost[group.run] * step.number / step.total
-        return Progress(
-            self.cached + self.made,
-            self.maps,
-            names,
+        plan = self.plans[group.run]
+        return Progress.of_step(
             step,
-            any(is_unit(job.index) for job in group.jobs),
+            group.jobs,
+            plan.classifier.labels,
+            [row for _, row in self.failures],
+            maps_done=self.cached + self.made,
+            maps_total=self.maps,
             share=min((self.finished + sum(self.under_way.values())) / max(self.total, 1), 1.0),
             rate=self.made / elapsed * 60 if elapsed > RATE_DELAY_SECONDS else None,
             workers=workers,
-            failed=len(self.failures),
-            failures=failure_lines([row for _, row in self.failures]),
-            source=source_of(self.plans[group.run]) if len(self.plans) > 1 else "",
+            source=source_of(plan) if len(self.plans) > 1 else "",
         )
 
     def raise_failures(self) -> None:
@@ -183,11 +202,6 @@ class MapCounts:
             f"{count} of {self.made + self.cached + count} maps could not be made in {TRIES} tries: "
             f"{failures_text([row for _, row in self.failures])}. All are listed in {where}; the same command tries them again."
         )
-
-
-def failure_lines(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return a line for each of the first few maps that could not be made; a map is a row of ``failures.json``."""
-    return tuple(f"could not make {failure_line(row)}" for row in rows[:MOST_NAMED_FAILURES])
 
 
 def failures_text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,7 +1,8 @@
 """Scans for backdoors: plan a scan or find it cached, run it, write it, and map the suspects."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -202,20 +203,21 @@ def make_scan(
         return verdict
     if mapped and verdict.suspects:
         # A network that cannot be mapped still has a verdict.
-        display.warn(_failure("the suspects could not be mapped", _map_suspects, plan, run, verdict, display.follow()))
-        failure = _failure("what crops of the maps do was not measured", _measure_map_crops, plan, run, on_progress)
-        display.warn(failure)
+        with _failure_as_warning(display, "the suspects could not be mapped"):
+            _map_suspects(plan, run, verdict, display.follow())
+        with _failure_as_warning(display, "what crops of the maps do was not measured"):
+            _measure_map_crops(plan, run, on_progress)
         verdict = replace(verdict, document=SCAN.read(run.path) or verdict.document)
     return replace(verdict, report=write_report(run))
 
 
-def _failure(what: str, do: Callable[..., None], *arguments: Any) -> "str | None":
-    """Do something; return a line for the user that begins with ``what`` if it raises a PhospheneError."""
+@contextmanager
+def _failure_as_warning(display: ProgressDisplay, what: str) -> Iterator[None]:
+    """For a ``with`` block: a PhospheneError ends it, and becomes a warning on the display that begins with ``what``."""
     try:
-        do(*arguments)
+        yield
     except PhospheneError as error:
-        return f"{what}: {error}"
-    return None
+        display.warn(f"{what}: {error}")
 
 
 def stored_verdict(run: OpenRun, document: dict[str, Any]) -> ScanVerdict:

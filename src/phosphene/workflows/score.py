@@ -18,6 +18,7 @@ from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
 from phosphene.metrics.scores import score_maps
 from phosphene.progress import ProgressDisplay
+from phosphene.runs.directory import hash_of_maps
 from phosphene.runs.labels import refuse_other_labels
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import read_scores, write_scores
@@ -31,13 +32,11 @@ class SourceMaps(JudgedMaps):
 
     Attributes:
         channels: Channels of the maps.
-        sha256: Hash over the maps of a whole run; else empty.
-        hashes: Hash of each map of a whole run, by class and seed.
+        hashes: Hash of each map of a whole run, by class and seed; else empty.
         samples: Of maps of a regression's outputs, the samples over which a target's percentiles are; else ``None``.
     """
 
     channels: tuple[int, ...]
-    sha256: str
     hashes: dict[tuple[int, int], str]
     samples: "SamplePool | None"
 
@@ -140,7 +139,9 @@ def score_sources(
 def _doubts(sources: Sequence[SourceMaps], targets: Sequence[Classifier], device: str) -> "Iterator[str | None]":
     """Yield what may be wrong with sources and targets, a line each, and ``None`` for what is as it should be."""
     yield from (source.doubt for source in sources)
-    if any(source.whole for source in sources):  # of a few maps, the score itself takes less time than this
+    if any(
+        source.whole_run is not None for source in sources
+    ):  # of a few maps, the score itself takes less time than this
         yield from (range_doubt(target, device=device) for target in targets)
     yield from (overlap_note(source.concepts) for source in sources)
     yield from (units_note(len(source.rows) - len(source.scored_rows)) for source in sources)
@@ -170,17 +171,17 @@ def _open_source(judged: JudgedMaps, samples: Samples) -> SourceMaps:
         ConceptError: there are no maps.
         RunError: one is damaged, or a whole run's results cannot be written.
     """
-    sha256, hashes = "", dict[tuple[int, int], str]()
+    hashes: dict[tuple[int, int], str] = {}
     if (run := judged.whole_run) is not None:
         run.require_writable()
         read_scores(run)  # a damaged file is reported before any work
         read_predictions(run)
-        sha256, hashes = run.maps_sha256(), run.map_hashes()
+        hashes = run.map_hashes()
     shapes = list(dict.fromkeys((*one.nu.shape,) for one in judged.read()))
     if not shapes:
         raise ConceptError("there are no maps to score.")
     channels = tuple(dict.fromkeys(shape[0] for shape in shapes))
-    source = SourceMaps(**vars(judged), channels=channels, sha256=sha256, hashes=hashes, samples=None)
+    source = SourceMaps(**vars(judged), channels=channels, hashes=hashes, samples=None)
     if not any(concept.unit for concept in source.concepts):
         return source
     return replace(source, samples=judged.load_samples(samples, shapes[0]))
@@ -258,7 +259,7 @@ def _score_pair(source: SourceMaps, target: Classifier, target_sha256: str, devi
         recipe=source.facts["recipe"]["name"],
         target_spec=target.spec,
         target_sha256=target_sha256,
-        maps_sha256=source.sha256,
+        maps_sha256=hash_of_maps(source.hashes),
         samples=source.samples.spec if source.samples else "",
     )
     write_scores(run, [run_score.to_dict()])
