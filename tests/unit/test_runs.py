@@ -21,10 +21,10 @@ from phosphene.labels import Labels
 from phosphene.recipe import Recipe
 from phosphene.reports.made import made_section
 from phosphene.runs import RunDirectory, atomic, run_facts
-from phosphene.runs.facts import slug
 from phosphene.runs.folders import whole_folder
 from phosphene.runs.lock import hold
 from phosphene.runs.map_json import read_map_json
+from phosphene.runs.paths import slug
 from phosphene.samples.pool import make_pool
 from tests import tiny, web
 
