@@ -123,7 +123,7 @@ class MapOptimization:
         self.earlier_seconds = 0.0  # before this object was created
         self.nu = torch.zeros((len(jobs), *engine.classifier.input.shape), dtype=engine.dtype, device=engine.device)
         self.xi: Tensor | None = None
-        self.moments = Moments()
+        self.moments = Moments.zero(self.nu)
         if state is not None:
             self._restore(state)
 
@@ -138,7 +138,7 @@ class MapOptimization:
         while len(self.losses) < self.total and not self._all_stopped():
             step = len(self.losses) % (recipe.steps + recipe.refine_steps)  # within this round
             if step in (0, recipe.steps):
-                self.moments = Moments()
+                self.moments = Moments.zero(self.nu)
             steps_left = (recipe.steps if step < recipe.steps else recipe.steps + recipe.refine_steps) - step
             views_dtype = self.nu.dtype if step < recipe.steps else None
             draws = draw_ahead(self.pool, recipe, self.generators, steps_left, ahead, views_dtype)
@@ -262,7 +262,8 @@ class MapOptimization:
             return state[name].to(self.nu) if name in state else None
 
         self.nu, self.xi = state["nu"].to(self.nu), tensor_of("xi")
-        self.moments = Moments(int(state["moment_steps"]), tensor_of("mean"), tensor_of("square"), tensor_of("weight"))
+        mean, square = state["mean"].to(self.nu), state["square"].to(self.nu)
+        self.moments = Moments(mean, square, int(state["moment_steps"]), tensor_of("weight"))
         self.losses = state["losses"].tolist()
         for hits in state["hits"].tolist():
             self.hits.append(hits)

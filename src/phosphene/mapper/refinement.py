@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from phosphene.engine import Engine
@@ -18,7 +17,7 @@ def refine(
     nu: Tensor,
     xi: Tensor,
     recipe: Recipe,
-    moments: "Moments | None" = None,
+    moments: Moments,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Refine m maps by Adam on Eq. 2 of the paper; yield after every step.
 
@@ -33,9 +32,8 @@ def refine(
         nu: (m, c, h, w): maps from Algorithm 1.
         xi: (m, 1, h, w) in [0, 1], fixed during the refinement.
         recipe: ``refine_steps``, ``refine_lr``, ``penalty`` (lambda), ``radius`` (eta).
-        moments: State to resume from; updated at every step.
+        moments: Those that the steps go on from; updated at every step.
     """
-    moments = moments or Moments()
 
     def one_step(
         batch: Tensor,
@@ -57,11 +55,11 @@ def refine(
         return nu, mean, square, batch_means.loss, batch_means.hits
 
     step = engine.captured(one_step, recipe)
-    zero = torch.zeros_like(nu)
-    mean, square = (zero if moment is None else moment for moment in (moments.mean, moments.square))
     for k, (batch, _) in zip(range(moments.step + 1, recipe.refine_steps + 1), draws, strict=False):
         size, bias2 = scalars(nu, -recipe.refine_lr / (1 - BETA1**k), (1 - BETA2**k) ** 0.5)
-        nu, mean, square, loss, hits = step(batch, size, bias2, classes, nu, mean, square, xi)
-        moments.step, moments.mean, moments.square = k, mean, square
+        nu, moments.mean, moments.square, loss, hits = step(
+            batch, size, bias2, classes, nu, moments.mean, moments.square, xi
+        )
+        moments.step = k
         is_last = k == recipe.refine_steps
         yield project(nu.clamp(-1, 1), recipe.radius_for(nu.shape[1:])) if is_last else nu, loss, hits
