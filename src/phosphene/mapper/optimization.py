@@ -18,10 +18,9 @@ from phosphene.mapper.algorithm import Moments, accumulate
 from phosphene.mapper.draws import draw_ahead
 from phosphene.mapper.measurements import confidences, targeting_rates
 from phosphene.mapper.progress import FrameRecorder, Step
-from phosphene.mapper.refinement import refine
+from phosphene.mapper.refinement import activation_weights, refine
 from phosphene.mapper.smoothing import colour_matrix
 from phosphene.mapper.units import engine_and_targets
-from phosphene.mapper.xi import activation_weights
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
 
