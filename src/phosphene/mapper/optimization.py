@@ -138,15 +138,15 @@ class MapOptimization:
             step = len(self.losses) % (recipe.steps + recipe.refine_steps)  # within this round
             if step in (0, recipe.steps):
                 self.moments = Moments.zero(self.nu)
-            steps_left = (recipe.steps if step < recipe.steps else recipe.steps + recipe.refine_steps) - step
-            views_dtype = self.nu.dtype if step < recipe.steps else None
-            draws = draw_ahead(self.pool, recipe, self.generators, steps_left, ahead, views_dtype)
             if step < recipe.steps:
+                draws = draw_ahead(self.pool, recipe, self.generators, recipe.steps - step, ahead, self.nu.dtype)
                 steps = accumulate(engine, draws, classes, self.nu, recipe, self.moments, self.colours, self.prior)
             else:
                 if step == recipe.steps:
                     self.xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
                 assert self.xi is not None  # noqa: S101  (a state within Eq. 2 has it)
+                steps_left = recipe.steps + recipe.refine_steps - step
+                draws = draw_ahead(self.pool, recipe, self.generators, steps_left, ahead, None)
                 steps = refine(engine, draws, classes, self.nu, self.xi, recipe, self.moments)
             while block := list(islice(steps, ahead)):
                 yield from self._record(block)
@@ -205,9 +205,7 @@ class MapOptimization:
             NumericError: the network gives NaN or infinity.
         """
         engine, recipe, run_recipe = self.engine, self.recipe, self.effective_recipe
-        xi = self.xi
-        if xi is None or not recipe.refine_steps:
-            xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
+        xi = activation_weights(engine, self.nu, self.layer, recipe.contrast) if self.xi is None else self.xi
         steps_taken = [len(self.losses) if stop is None else stop for stop in self.stopped]
         p_class = confidences(engine, self.nu, self.classes, recipe.contrast)
         rates = targeting_rates(engine, self.pool.held_out, self.nu, self.classes)
