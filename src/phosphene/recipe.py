@@ -109,7 +109,7 @@ class Recipe:
     # the image
     contrast: float = _positive(0.2, "standard deviation of the image: clip(0.5 - contrast nu / std(nu))")
 
-    def __new__(cls, *unnamed: Any, **fields: Any) -> Self:
+    def __new__(cls, /, *unnamed: Any, **fields: Any) -> Self:
         """Return a recipe without values yet; RecipeError for a field that does not exist."""
         if unnamed:
             raise RecipeError("Recipe: name its fields, such as phosphene.Recipe(steps=100).")
