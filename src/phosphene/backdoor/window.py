@@ -17,20 +17,12 @@ from torch import Tensor
 
 from phosphene.backdoor.boxes import Box, grid, masks_of, paste, shifted_boxes
 from phosphene.backdoor.probes import Probes, log_odds_of, log_odds_of_all
-from phosphene.backdoor.routes import (
-    ASCENT_STEPS,
-    NO_EFFECT,
-    SAMPLES_PER_STEP,
-    Effect,
-    Route,
-    effects_of,
-    raise_log_odds,
-)
+from phosphene.backdoor.routes import NO_EFFECT, Effect, Route, effects_of, raise_log_odds
 from phosphene.engine import Engine
 
 Item = TypeVar("Item")
 
-LENGTH = 0.1  # length of a step of the refinement, in [0, 1]
+STEPS, DRAWN, LENGTH = 15, 8, 0.1  # steps of a refinement, samples per step and route, and length of a step in [0, 1]
 PLAIN = ((1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))  # colours
 
 
@@ -66,7 +58,7 @@ class Effort:
     @property
     def refined_passes(self) -> int:
         """Number of images run per :class:`Route` to refine windows and to measure them; a backward pass counts as one more."""
-        return self.refined * (2 * ASCENT_STEPS * SAMPLES_PER_STEP + self.counted)
+        return self.refined * (2 * STEPS * DRAWN + self.counted)
 
 
 DEFAULT_EFFORT = Effort()
@@ -206,8 +198,8 @@ def refine(
     search: Probes,
     starts: Sequence[Window],
     *,
-    steps: int = ASCENT_STEPS,
-    drawn: int = SAMPLES_PER_STEP,
+    steps: int = STEPS,
+    drawn: int = DRAWN,
     seed: int = 0,
 ) -> list[Window]:
     """Return copies of the Windows ``starts``, pixels in their boxes optimised by Adam so that log-odds of their target classes rise.
