@@ -273,8 +273,8 @@ def test_a_run_that_another_process_began_meanwhile_is_refused(tmp_path, monkeyp
     def late(folder):
         monkeypatch.setattr("phosphene.runs.directory.hold", hold)
         RunDirectory(tmp_path / "run").begin(facts(**OTHERS["recipe"]), JOBS)
-        with hold(folder) as token:
-            yield token
+        with hold(folder):
+            yield
 
     monkeypatch.setattr("phosphene.runs.directory.hold", late)
     with pytest.raises(RunError, match="belongs to another recipe"):
