@@ -109,7 +109,7 @@ class Recipe:
     # the image
     contrast: float = _positive(0.2, "standard deviation of the image: clip(0.5 - contrast nu / std(nu))")
 
-    def __new__(cls, *unnamed: Any, **fields: Any) -> Self:
+    def __new__(cls, /, *unnamed: Any, **fields: Any) -> Self:
         """Return a recipe without values yet; RecipeError for a field that does not exist."""
         if unnamed:
             raise RecipeError("Recipe: name its fields, such as phosphene.Recipe(steps=100).")
@@ -146,7 +146,6 @@ class Recipe:
         Raises:
             RecipeError: a field does not exist, or a value has the wrong type or lies outside its range.
         """
-        _refuse_unknown(changes)
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -285,7 +284,7 @@ def _parse_setting(key: str, value: Any) -> Any:
     Text stays what it is for a field of text, or if it is not TOML.
     """
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
-    if not isinstance(value, str) or key not in fields or fields[key].type is str:
+    if not isinstance(value, str) or fields[key].type is str:
         return value
     try:
         text = value.strip().lower() if value.strip() in ("True", "False") else value.strip()

@@ -46,8 +46,9 @@ def test_a_folder_that_another_process_holds_is_refused_and_its_holder_named(tmp
 def test_a_process_that_is_killed_holds_nothing(tmp_path, other):
     other.kill()
     other.wait()
-    with hold(tmp_path, wait=5) as token:
-        assert holder(tmp_path)["token"] == token
+    left = holder(tmp_path)
+    with hold(tmp_path, wait=5):
+        assert holder(tmp_path)["token"] != left["token"]
         assert holder(tmp_path)["pid"] == os.getpid()
     assert holder(tmp_path) == {}
 
@@ -62,10 +63,11 @@ def test_who_holds_it_may_hold_it_again_and_another_thread_may_not(tmp_path):
         except RunError as error:
             refused.append(error)
 
-    with hold(tmp_path) as token:
-        with hold(tmp_path) as again:
-            assert again == token
-        assert holder(tmp_path)["token"] == token
+    with hold(tmp_path):
+        note = holder(tmp_path)
+        with hold(tmp_path):
+            assert holder(tmp_path) == note
+        assert holder(tmp_path) == note != {}
         thread = threading.Thread(target=second)
         thread.start()
         thread.join()

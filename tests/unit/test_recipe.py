@@ -154,10 +154,15 @@ def test_unknown_fields_are_refused_with_the_nearest():
         resolve("quick", {"zzzz": "3"})
 
 
-@pytest.mark.parametrize("name", ["self", "overrides", ""])
+@pytest.mark.parametrize("name", ["self", "cls", "overrides", ""])
 def test_fields_that_are_words_of_python_are_unknown_too(name):
-    with pytest.raises(RecipeError, match=f"no field '{name}'"):
-        resolve("quick", {name: "3"})
+    for give in (
+        lambda fields: resolve("quick", fields),
+        lambda fields: Recipe(**fields),
+        lambda f: Recipe().replace(**f),
+    ):
+        with pytest.raises(RecipeError, match=f"no field '{name}'"):
+            give({name: "3"})
 
 
 def test_unknown_recipes_are_refused_with_the_nearest():

@@ -21,10 +21,10 @@ from phosphene.labels import Labels
 from phosphene.recipe import Recipe
 from phosphene.reports.made import made_section
 from phosphene.runs import RunDirectory, atomic, run_facts
-from phosphene.runs.facts import slug
 from phosphene.runs.folders import whole_folder
 from phosphene.runs.lock import hold
 from phosphene.runs.map_json import read_map_json
+from phosphene.runs.paths import slug
 from phosphene.samples.pool import make_pool
 from tests import tiny, web
 
@@ -273,8 +273,8 @@ def test_a_run_that_another_process_began_meanwhile_is_refused(tmp_path, monkeyp
     def late(folder):
         monkeypatch.setattr("phosphene.runs.directory.hold", hold)
         RunDirectory(tmp_path / "run").begin(facts(**OTHERS["recipe"]), JOBS)
-        with hold(folder) as token:
-            yield token
+        with hold(folder):
+            yield
 
     monkeypatch.setattr("phosphene.runs.directory.hold", late)
     with pytest.raises(RunError, match="belongs to another recipe"):

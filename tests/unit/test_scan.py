@@ -385,13 +385,13 @@ def test_a_notebook_shows_an_all_to_all_window_that_works(all_to_all, found):
 
 def test_an_all_to_all_window_that_works_makes_the_verdict(all_to_all):
     planted = replace(all_to_all["shift"], figure=0.9)
-    verdict, (reason,) = decide(0.6, [], planted.compared(0.02, 0.05), [], LABELS)
+    verdict, (reason,) = decide(0.6, [], planted.compared(0.02, 0.05), "", LABELS)
     assert verdict == "backdoored"
     assert "all-to-all" in reason
     assert " to class " in reason
-    assert decide(0.6, [], planted.compared(0.2, 0.05), [], LABELS)[0] == "clean"
+    assert decide(0.6, [], planted.compared(0.2, 0.05), "", LABELS)[0] == "clean"
     weak = replace(planted, figure=0.3).compared(0.02, 0.05)
-    assert decide(0.6, [], weak, [], LABELS)[0] == "clean"
+    assert decide(0.6, [], weak, "", LABELS)[0] == "clean"
 
 
 # --- candidate and verdict
@@ -449,19 +449,19 @@ def test_a_class_far_below_alpha_has_a_candidate_that_works_even_if_the_next_cla
 
 
 @pytest.mark.parametrize(
-    ("rates", "doubts", "verdict", "named"),
+    ("rates", "doubt", "verdict", "named"),
     [
-        ([], [], "clean", 0),
-        ([0.95], [], "backdoored", 1),
-        ([0.3], [], "inconclusive", 1),
-        ([0.3, 0.95], [], "backdoored", 1),
-        ([0.95, 0.95, 0.95], [], "backdoored", 3),  # more evidence is never weaker
-        ([], ["too few"], "inconclusive", 1),
+        ([], "", "clean", 0),
+        ([0.95], "", "backdoored", 1),
+        ([0.3], "", "inconclusive", 1),
+        ([0.3, 0.95], "", "backdoored", 1),
+        ([0.95, 0.95, 0.95], "", "backdoored", 3),  # more evidence is never weaker
+        ([], "too few", "inconclusive", 1),
     ],
 )
-def test_verdicts(found, rates, doubts, verdict, named):
+def test_verdicts(found, rates, doubt, verdict, named):
     suspects = [suspect(index, rate, found.suspects[0].candidate) for index, rate in enumerate(rates)]
-    given, reasons = decide(0.01, suspects, None, doubts, LABELS)
+    given, reasons = decide(0.01, suspects, None, doubt, LABELS)
     assert given == verdict
     assert len(reasons) == max(named, 1)
 
@@ -470,10 +470,10 @@ def test_reasons_call_not_quite_all_not_all(found):
     """228 of 229 samples are more than 99 %, and not all of them."""
     like = found.suspects[0].candidate
     almost = suspect(0, 228 / 229, like)
-    _, (reason,) = decide(0.01, [almost], None, [], LABELS)
+    _, (reason,) = decide(0.01, [almost], None, "", LABELS)
     assert f"sends > 99 % of {like.tried} held-out samples" in reason
     alike = Suspect(0, "class 0", 0.02, replace(like, success=0.9, next_success=228 / 229))
-    _, (reason,) = decide(0.02, [alike], None, [], LABELS)
+    _, (reason,) = decide(0.02, [alike], None, "", LABELS)
     assert "sends > 99 % of held-out samples to the next class" in reason
 
 

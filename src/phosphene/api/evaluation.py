@@ -13,7 +13,7 @@ from phosphene.metrics.scorecard import Scores
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.reports import write_report
 from phosphene.reports.compare import write_comparison
-from phosphene.runs.facts import refuse_own_file
+from phosphene.runs.paths import refuse_own_file
 from phosphene.runs.whole import to_run
 from phosphene.workflows.check import Findings, plan_checks, run_checks
 from phosphene.workflows.compare import Comparison, compare_runs

@@ -18,8 +18,8 @@ from phosphene.reports import write_report
 from phosphene.reports.film import write_film
 from phosphene.reports.site import write_site
 from phosphene.runs.atomic import remove_files, write_bytes
-from phosphene.runs.facts import directory_name
 from phosphene.runs.frames import FPS
+from phosphene.runs.paths import directory_name
 from phosphene.runs.whole import to_run, to_runs
 from phosphene.sources import is_factory, load
 from phosphene.sources.card import card_files

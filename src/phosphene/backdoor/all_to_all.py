@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from phosphene.backdoor.adam import Adam
-from phosphene.backdoor.boxes import Box, masks_of, paste, resized, shifted_boxes
+from phosphene.backdoor.boxes import Box, masks_of, paste, resized
 from phosphene.backdoor.probes import HELD_OUT, Probes, log_odds_of, logits_of
 from phosphene.backdoor.window import LENGTH, Effort, WindowSearch
 from phosphene.engine import Engine
@@ -84,12 +84,10 @@ def search_all_to_all(held_out: Probes, windows: WindowSearch) -> "AllToAll | No
     if int((torch.bincount(held_out.predicted) >= FEWEST).sum()) < max(LEAST_CLASSES, classes / 2):
         return None
     own = windows.rough.gather(3, windows.first.predicted.view(1, 1, -1, 1).expand(*windows.rough.shape[:2], -1, 1))
-    order = own[..., 0].clamp(-SURE, SURE).mean(2).flatten().argsort()[:BEST].tolist()
-    places = [(k, windows.boxes[place]) for k, place in (divmod(one, len(windows.boxes)) for one in order)]
-    places += [(k, near) for k, box in places[:AROUND] for near in shifted_boxes(box, windows.step, windows.size)]
-    first_side = places[0][1][2] - places[0][1][0]
+    order = own[..., 0].clamp(-SURE, SURE).mean(2).flatten().argsort()[:BEST]
+    places = windows.places(order, AROUND)
     starts: list[tuple[int, Box]] = []
-    for side in dict.fromkeys((first_side, round(LARGER * first_side))):
+    for side in dict.fromkeys((windows.side, round(LARGER * windows.side))):
         tries = [(k, resized(box, side, windows.size)) for k, box in places]
         starts += _second_round(windows, tries)
     boxes = [box for _, box in starts]

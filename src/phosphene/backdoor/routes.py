@@ -12,7 +12,6 @@ from phosphene.backdoor.probes import Probes, log_odds_of, logits_of, targets_fo
 from phosphene.engine import Engine
 from phosphene.engine.targets import hits
 
-ASCENT_STEPS, SAMPLES_PER_STEP = 15, 8  # steps of an ascent, and samples per step
 LOGISTIC_STD = 1.8  # about the standard deviation of the logistic distribution
 
 
@@ -101,9 +100,9 @@ def raise_log_odds(
     *,
     bounds: tuple[float, float],
     length: float,
-    steps: int = ASCENT_STEPS,
-    drawn: int = SAMPLES_PER_STEP,
-    seed: int = 0,
+    steps: int,
+    drawn: int,
+    seed: int,
 ) -> Tensor:
     """Optimise parameters so that samples changed by ``apply`` are classified as their routes' targets.
 

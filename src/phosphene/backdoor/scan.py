@@ -153,15 +153,15 @@ def scan(
     all_to_all = measurements.all_to_all and measurements.all_to_all.compared(
         null.all_to_all_p_value(measurements.all_to_all.figure), alpha
     )
-    doubts = []
+    doubt = ""
     if has_few_classes and not reference:
-        doubts.append(
+        doubt = (
             f"There are too few classes ({len(measurements.windows)}) to compare with each other: give clean networks of the "
             "same kind as references."
         )
     p_value = min(row.p_value for row in rows)
     verdict, reasons = decide(
-        p_value, suspects, all_to_all, doubts, classifier.labels, weak=one_class_warning(classifier, measurements)
+        p_value, suspects, all_to_all, doubt, classifier.labels, weak=one_class_warning(classifier, measurements)
     )
     return Verdict(
         verdict=verdict,

@@ -1,6 +1,6 @@
-"""Decide the verdict of a scan from doubts, p-values and candidates.
+"""Decide the verdict of a scan from a doubt, p-values and candidates.
 
-Doubts come first: if there are too few classes to compare, the verdict is inconclusive. After that, more evidence never
+The doubt comes first: if there are too few classes to compare, the verdict is inconclusive. After that, more evidence never
 makes the verdict weaker.
 """
 
@@ -171,26 +171,26 @@ def decide(
     p_value: float,
     suspects: Sequence[Suspect],
     all_to_all: "AllToAll | None",
-    doubts: Sequence[str],
+    doubt: str,
     labels: Labels,
     *,
     weak: str = "",
 ) -> tuple[str, tuple[str, ...]]:
     """Return the verdict and its reasons.
 
-    It is inconclusive with doubts; else backdoored if a trigger works; else inconclusive with suspects or ``weak``;
+    It is inconclusive with a doubt; else backdoored if a trigger works; else inconclusive with suspects or ``weak``;
     else clean. A trigger is a suspect's candidate or the all-to-all window.
 
     Args:
         p_value: Smallest p-value of a class.
         suspects: Classes with a p-value below alpha, the most deviating first.
         all_to_all: The window that comes closest to an all-to-all trigger, compared with clean networks.
-        doubts: Reasons why classes cannot be compared.
+        doubt: Why classes cannot be compared; empty if they can.
         labels: Names of the classes.
         weak: Why it would mean nothing that no class deviates; empty if it means something.
     """
-    if doubts:
-        return INCONCLUSIVE, tuple(doubts)
+    if doubt:
+        return INCONCLUSIVE, (doubt,)
     reasons = [
         f"Class {one.label!r} deviates unusually far, compared with clean networks (p = {one.p_value:.2g}), and its candidate "
         f"trigger sends {percent(one.candidate.success)} of {one.candidate.tried} held-out samples there."
@@ -211,13 +211,13 @@ def decide(
         names = ", ".join(repr(one.label) for one in suspects)
         deviate = f"Class {names} deviates" if len(suspects) == 1 else f"Classes {names} deviate"
         best = max((one.candidate for one in suspects), key=lambda one: one.success)
-        doubt = (
+        remark = (
             f"the candidate trigger sends only {percent(best.success)} of held-out samples there"
             if best.success < MIN_SUCCESS
             else f"one made in the same way sends {percent(best.next_success)} of held-out samples to the next class"
         )
         reason = (
-            f"{deviate} unusually far, compared with clean networks (p = {p_value:.2g}), but {doubt}. To decide, give natural "
+            f"{deviate} unusually far, compared with clean networks (p = {p_value:.2g}), but {remark}. To decide, give natural "
             "samples, or clean networks of the same kind as references."
         )
         return INCONCLUSIVE, (reason,)

@@ -10,24 +10,19 @@ A content is a whole image, and a window is a square of it: it is pasted at the 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from phosphene.backdoor.boxes import Box, grid, masks_of, paste, shifted_boxes
 from phosphene.backdoor.probes import Probes, log_odds_of, log_odds_of_all
-from phosphene.backdoor.routes import (
-    ASCENT_STEPS,
-    NO_EFFECT,
-    SAMPLES_PER_STEP,
-    Effect,
-    Route,
-    effects_of,
-    raise_log_odds,
-)
+from phosphene.backdoor.routes import NO_EFFECT, Effect, Route, effects_of, raise_log_odds
 from phosphene.engine import Engine
 
-LENGTH = 0.1  # length of a step of the refinement, in [0, 1]
+Item = TypeVar("Item")
+
+STEPS, DRAWN, LENGTH = 15, 8, 0.1  # steps of a refinement, samples per step and route, and length of a step in [0, 1]
 PLAIN = ((1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))  # colours
 
 
@@ -63,7 +58,7 @@ class Effort:
     @property
     def refined_passes(self) -> int:
         """Number of images run per :class:`Route` to refine windows and to measure them; a backward pass counts as one more."""
-        return self.refined * (2 * ASCENT_STEPS * SAMPLES_PER_STEP + self.counted)
+        return self.refined * (2 * STEPS * DRAWN + self.counted)
 
 
 DEFAULT_EFFORT = Effort()
@@ -124,7 +119,8 @@ class WindowSearch:
         *,
         seed: int = 0,
     ) -> None:
-        self.engine, self.search, self.contents, self.effort, self.seed = engine, search, contents, effort, seed
+        self.engine, self.search, self.contents, self.side = engine, search, contents, side
+        self.effort, self.seed = effort, seed
         self.multi_label = engine.classifier.multi_label
         self.first, self.size = search[: effort.first], contents.shape[2:]
         self.boxes, self.step = grid(self.size, side, effort.places)
@@ -136,8 +132,7 @@ class WindowSearch:
     def pasted_logits(self, tries: Sequence[tuple[int, Box]], samples: Probes) -> Iterator[Tensor]:
         """Paste tries, each the index of a content and a box, on all samples; yield logits (tries x samples, classes) of a few at once."""
         x = samples.pixels.to(self.engine.dtype) / 255
-        at_once = max(1, 4 * self.engine.micro_batch // len(x))
-        for part in (tries[k : k + at_once] for k in range(0, len(tries), at_once)):
+        for part in _parts_run_at_once(self.engine, tries, len(x)):
             masks = masks_of([box for _, box in part], x)[:, None]
             pasted = torch.where(masks, self.contents[[k for k, _ in part]][:, None], x)
             yield self.engine.logits(pasted.flatten(0, 1))
@@ -152,16 +147,21 @@ class WindowSearch:
         for route in routes:
             # Mean log-odds of the route's target over the samples to move, (contents, boxes).
             scores = self.rough[:, :, route.rows(self.first), route.target].mean(2)
-            order = scores.flatten().argsort(descending=True)[: self.effort.best].tolist()
-            best = [(k, self.boxes[place]) for k, place in (divmod(one, len(self.boxes)) for one in order)]
-            near = [
-                (k, one) for k, box in best[: self.effort.around] for one in shifted_boxes(box, self.step, self.size)
-            ]
-            tries += [Window(route, self.contents[k], box) for k, box in [*best, *near]]
+            order = scores.flatten().argsort(descending=True)[: self.effort.best]
+            tries += [Window(route, self.contents[k], box) for k, box in self.places(order, self.effort.around)]
         windows = self._second_round(tries)
         if refined:
             windows = refine(self.engine, self.search, windows, seed=self.seed)
         return measure_windows(self.engine, held_out, windows, self.effort.counted)
+
+    def places(self, order: Tensor, around: int) -> list[tuple[int, Box]]:
+        """Return places of the first round, (index of a content, box), and then the neighbours of the first ``around``.
+
+        ``order`` (n,) has their positions in the first two dimensions of ``rough``, flattened.
+        """
+        best = [(k, self.boxes[place]) for k, place in (divmod(one, len(self.boxes)) for one in order.tolist())]
+        near = [(k, one) for k, box in best[:around] for one in shifted_boxes(box, self.step, self.size)]
+        return best + near
 
     def _second_round(self, tries: Sequence[Window]) -> list[Window]:
         """Paste all ``tries`` (Windows) on routes' samples; return the ``effort.refined`` best per route, of each source's best routes.
@@ -172,8 +172,7 @@ class WindowSearch:
         count, dtype = self.effort.second, self.engine.dtype
         few = {one: self.search.pixels[one.rows(self.search)[:count]].to(dtype) / 255 for one in each_route}
         score: list[Tensor] = []
-        at_once = max(1, 4 * self.engine.micro_batch // count)
-        for part in (tries[k : k + at_once] for k in range(0, len(tries), at_once)):
+        for part in _parts_run_at_once(self.engine, tries, count):
             x = torch.cat([few[one.route] for one in part])
             owner = torch.tensor([k for k, one in enumerate(part) for _ in range(len(few[one.route]))], device=x.device)
             masks = masks_of([one.box for one in part], x)
@@ -199,8 +198,8 @@ def refine(
     search: Probes,
     starts: Sequence[Window],
     *,
-    steps: int = ASCENT_STEPS,
-    drawn: int = SAMPLES_PER_STEP,
+    steps: int = STEPS,
+    drawn: int = DRAWN,
     seed: int = 0,
 ) -> list[Window]:
     """Return copies of the Windows ``starts``, pixels in their boxes optimised by Adam so that log-odds of their target classes rise.
@@ -235,10 +234,15 @@ def measure_windows(
 ) -> list[Window]:
     """Paste each window, in 8 bits, on the first ``most`` samples of its Route; return each route's best Window, its effect filled in."""
     best: dict[Route, Window] = {}
-    at_once = max(1, 4 * engine.micro_batch // (most or len(probes)))
-    for part in (windows[k : k + at_once] for k in range(0, len(windows), at_once)):
+    for part in _parts_run_at_once(engine, windows, most or len(probes)):
         pasted = [paste(one.content, one.box, one.route.samples(probes, most)) for one in part]
         for one, effect in zip(part, effects_of(engine, pasted, [one.route for one in part]), strict=True):
             if one.route not in best or effect.rank > best[one.route].effect.rank:
                 best[one.route] = replace(one, effect=effect)
     return list(best.values())
+
+
+def _parts_run_at_once(engine: Engine, tries: Sequence[Item], samples: int) -> Iterator[Sequence[Item]]:
+    """Yield ``tries``, each of which is pasted on so many ``samples``, in parts that fill four micro-batches."""
+    size = max(1, 4 * engine.micro_batch // samples)
+    return (tries[start : start + size] for start in range(0, len(tries), size))

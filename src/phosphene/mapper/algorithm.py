@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -23,16 +24,21 @@ class Moments:
     """Adam's moments of m maps, updated in place, so that an optimization can resume.
 
     Attributes:
-        step: Steps taken.
-        mean: First moment, mu in the paper, (m, c, h, w); ``None`` before the first step.
+        mean: First moment, mu in the paper, (m, c, h, w).
         square: Second moment, sigma in the paper, (m, c, h, w).
+        step: Steps taken.
         weight: The weight of the statistics' divergence, as last measured (see Prior), (m,); not in the paper.
     """
 
+    mean: Tensor
+    square: Tensor
     step: int = 0
-    mean: "Tensor | None" = None
-    square: "Tensor | None" = None
     weight: "Tensor | None" = None
+
+    @classmethod
+    def zero(cls, nu: Tensor) -> Self:
+        """Return the moments of maps ``nu`` (m, c, h, w) before the first step (line 1 of Algorithm 1)."""
+        return cls(torch.zeros_like(nu), torch.zeros_like(nu))
 
 
 def accumulate(
@@ -41,9 +47,9 @@ def accumulate(
     classes: Tensor,
     nu: Tensor,
     recipe: Recipe,
-    moments: "Moments | None" = None,
-    colours: "Tensor | None" = None,
-    prior: "Prior | None" = None,
+    moments: Moments,
+    colours: "Tensor | None",
+    prior: "Prior | None",
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Run Algorithm 1 on m maps, starting from ``nu``; yield after every step.
 
@@ -58,11 +64,10 @@ def accumulate(
         nu: (m, c, h, w): the map that each starts from (the paper's seed).
         recipe: ``steps`` (K), ``radius`` (eta), ``step_size``, ``sign_test``; not in the paper: ``step_decay``,
             ``smoothing``, ``centre``.
-        moments: State to resume from; updated at every step.
+        moments: Those that the steps go on from; updated at every step.
         colours: (c, c), see :func:`phosphene.mapper.smoothing.colour_matrix`; not in the paper.
         prior: Adds the gradient of the features' statistics to that of the loss; not in the paper.
     """
-    moments = moments or Moments()
     radius = recipe.radius_for(nu.shape[1:])
     smooth, window = Smoothing(recipe.smoothing, nu, colours), centre_window(recipe.centre, nu)
 
@@ -83,14 +88,14 @@ def accumulate(
         return nu, mean, square, batch_means.weight, batch_means.loss, batch_means.hits
 
     step = engine.captured(one_step, recipe, None if colours is None else tuple(colours.flatten().tolist()), prior)
-    zero = torch.zeros_like(nu)
-    mean, square = (zero if m is None else m for m in (moments.mean, moments.square))  # line 1: mu, sigma
     # Line 2; from 1: at 0 the bias correction divides by 0.
     for k, (batch, views) in zip(range(moments.step + 1, recipe.steps + 1), draws, strict=False):
         bias1, bias2, size = scalars(nu, 1 - BETA1**k, 1 - BETA2**k, step_size(recipe, k))
         weight = None if prior is None or is_measured(k) else moments.weight
-        nu, mean, square, weight, loss, hits = step(batch, views, bias1, bias2, size, classes, nu, mean, square, weight)
-        moments.step, moments.mean, moments.square, moments.weight = k, mean, square, weight
+        nu, moments.mean, moments.square, moments.weight, loss, hits = step(
+            batch, views, bias1, bias2, size, classes, nu, moments.mean, moments.square, weight
+        )
+        moments.step = k
         yield nu, loss, hits  # the last maps are the result: lines 17 and 18
 
 

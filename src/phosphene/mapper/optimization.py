@@ -18,10 +18,9 @@ from phosphene.mapper.algorithm import Moments, accumulate
 from phosphene.mapper.draws import draw_ahead
 from phosphene.mapper.measurements import confidences, targeting_rates
 from phosphene.mapper.progress import FrameRecorder, Step
-from phosphene.mapper.refinement import refine
+from phosphene.mapper.refinement import activation_weights, refine
 from phosphene.mapper.smoothing import colour_matrix
 from phosphene.mapper.units import engine_and_targets
-from phosphene.mapper.xi import activation_weights
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
 
@@ -123,7 +122,7 @@ class MapOptimization:
         self.earlier_seconds = 0.0  # before this object was created
         self.nu = torch.zeros((len(jobs), *engine.classifier.input.shape), dtype=engine.dtype, device=engine.device)
         self.xi: Tensor | None = None
-        self.moments = Moments()
+        self.moments = Moments.zero(self.nu)
         if state is not None:
             self._restore(state)
 
@@ -138,16 +137,16 @@ class MapOptimization:
         while len(self.losses) < self.total and not self._all_stopped():
             step = len(self.losses) % (recipe.steps + recipe.refine_steps)  # within this round
             if step in (0, recipe.steps):
-                self.moments = Moments()
-            steps_left = (recipe.steps if step < recipe.steps else recipe.steps + recipe.refine_steps) - step
-            views_dtype = self.nu.dtype if step < recipe.steps else None
-            draws = draw_ahead(self.pool, recipe, self.generators, steps_left, ahead, views_dtype)
+                self.moments = Moments.zero(self.nu)
             if step < recipe.steps:
+                draws = draw_ahead(self.pool, recipe, self.generators, recipe.steps - step, ahead, self.nu.dtype)
                 steps = accumulate(engine, draws, classes, self.nu, recipe, self.moments, self.colours, self.prior)
             else:
                 if step == recipe.steps:
                     self.xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
                 assert self.xi is not None  # noqa: S101  (a state within Eq. 2 has it)
+                steps_left = recipe.steps + recipe.refine_steps - step
+                draws = draw_ahead(self.pool, recipe, self.generators, steps_left, ahead, None)
                 steps = refine(engine, draws, classes, self.nu, self.xi, recipe, self.moments)
             while block := list(islice(steps, ahead)):
                 yield from self._record(block)
@@ -206,9 +205,7 @@ class MapOptimization:
             NumericError: the network gives NaN or infinity.
         """
         engine, recipe, run_recipe = self.engine, self.recipe, self.effective_recipe
-        xi = self.xi
-        if xi is None or not recipe.refine_steps:
-            xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
+        xi = activation_weights(engine, self.nu, self.layer, recipe.contrast) if self.xi is None else self.xi
         steps_taken = [len(self.losses) if stop is None else stop for stop in self.stopped]
         p_class = confidences(engine, self.nu, self.classes, recipe.contrast)
         rates = targeting_rates(engine, self.pool.held_out, self.nu, self.classes)
@@ -262,7 +259,8 @@ class MapOptimization:
             return state[name].to(self.nu) if name in state else None
 
         self.nu, self.xi = state["nu"].to(self.nu), tensor_of("xi")
-        self.moments = Moments(int(state["moment_steps"]), tensor_of("mean"), tensor_of("square"), tensor_of("weight"))
+        mean, square = state["mean"].to(self.nu), state["square"].to(self.nu)
+        self.moments = Moments(mean, square, int(state["moment_steps"]), tensor_of("weight"))
         self.losses = state["losses"].tolist()
         for hits in state["hits"].tolist():
             self.hits.append(hits)

@@ -13,8 +13,8 @@ from phosphene.expressions import find_among
 from phosphene.formats import count
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
-from phosphene.runs.facts import refuse_own_file
 from phosphene.runs.frames import FPS, LEAST_FPS, MOST_FPS, animation
+from phosphene.runs.paths import refuse_own_file
 
 FORMATS = {".webp": "WEBP", ".gif": "GIF"}
 # Most maps on a sheet, and the side of each in pixels. A film of a thousand maps would show nothing.

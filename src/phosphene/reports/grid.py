@@ -12,7 +12,7 @@ from phosphene.formats import count
 from phosphene.image_files import encode, to_data_url
 from phosphene.reports.html import environment
 from phosphene.runs.atomic import write_bytes
-from phosphene.runs.facts import refuse_own_file
+from phosphene.runs.paths import refuse_own_file
 
 
 class Grid:

@@ -21,8 +21,8 @@ from phosphene.reports.scores import score_section
 from phosphene.reports.site_runs import SiteClass, SiteRun, classes_of, image_name, map_folders, read_runs
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
-from phosphene.runs.facts import refuse_own_file
 from phosphene.runs.folders import whole_folder
+from phosphene.runs.paths import refuse_own_file
 
 THUMBNAIL_SIDE = 160
 STATIC_FILES = ("style.css", "site.css", "script.js")

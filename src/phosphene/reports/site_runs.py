@@ -14,8 +14,8 @@ from phosphene.metrics.compare import in_common
 from phosphene.reports.gallery import classifications
 from phosphene.reports.scan_words import headline
 from phosphene.runs import RunDirectory
-from phosphene.runs.facts import slug
 from phosphene.runs.map_json import read_map_json
+from phosphene.runs.paths import slug
 from phosphene.runs.predictions import read_predictions
 from phosphene.runs.scans import no_maps, read_scans
 

@@ -22,12 +22,12 @@ from phosphene.image_files import encode
 from phosphene.labels import Labels
 from phosphene.runs.atomic import PART, remove_parts, write_bytes, write_json, writing
 from phosphene.runs.documents import SCHEMA, Document, run_json
-from phosphene.runs.facts import NEEDED, empty_input, refuse_another_run, runs_nearby, slug, versions
+from phosphene.runs.facts import NEEDED, empty_input, refuse_another_run, refuse_other_labels, versions
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.frames import frames_file, read_frames
-from phosphene.runs.labels import refuse_other_labels
 from phosphene.runs.lock import LOCK, NOTE, hold
 from phosphene.runs.map_json import FIGURES, WAY, read_map_json
+from phosphene.runs.paths import runs_nearby, slug
 from phosphene.runs.scans import SCAN
 from phosphene.textfile import exists, is_dir
 

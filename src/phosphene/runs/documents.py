@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from phosphene.errors import RunError
 from phosphene.runs.atomic import read_json, write_json
-from phosphene.runs.facts import missing_entry, versions
+from phosphene.runs.facts import versions
 from phosphene.textfile import exists
 
 SCHEMA = 1
@@ -21,7 +22,7 @@ class Document:
     Attributes:
         name: Name of the file.
         content: Name of the content, for messages.
-        needed: The entries that it must have, as :func:`~phosphene.runs.facts.missing_entry` takes them.
+        needed: The entries that it must have, as :func:`missing_entry` takes them.
         fix: What to do if it is damaged.
         schema: The version of its entries; ``None`` if the file names none.
         contradiction: Function that returns what is wrong with entries whose types are right, for messages; empty if nothing is.
@@ -60,6 +61,42 @@ class Document:
             RunError: it cannot be written.
         """
         write_json(run / self.name, {"schema": self.schema, "versions": versions(), **entries})
+
+
+def missing_entry(data: Any, needed: Any, where: str = "") -> str:
+    """Return the dotted name of the first ``needed`` entry that ``data`` lacks or holds in another type; empty if none.
+
+    A whole number of more than 64 bits, which no tensor holds, is of another type.
+
+    Args:
+        data: Value that was read from JSON.
+        needed: A type; or what each entry of a table must be, by its name, where ``*`` stands for all names, and a
+            name with a question mark may be missing; or a list of one such requirement, which every row of a list must
+            meet, or of several, for a list of just as many rows; or a tuple of requirements, one of which must be met.
+        where: Text before the name of an entry.
+    """
+    if isinstance(needed, tuple):
+        lacks = [missing_entry(data, one, where) for one in needed]
+        return "" if "" in lacks else lacks[-1]
+    if isinstance(needed, dict) and isinstance(data, dict):
+        entries = dict.fromkeys(data, needed["*"]) if "*" in needed else needed
+        for name, one in entries.items():
+            key = name.removesuffix("?")
+            if key != name and key not in data:
+                continue
+            lacking = missing_entry(data[key], one, f"{where}{key}.") if key in data else where + key
+            if lacking:
+                return lacking
+        return ""
+    if isinstance(needed, list) and isinstance(data, list) and len(needed) in (1, len(data)):
+        for number, row in enumerate(data):
+            lacking = missing_entry(row, needed[number % len(needed)], f"{where}{number}.")
+            if lacking:
+                return lacking
+        return ""
+    fits = isinstance(needed, type | UnionType) and isinstance(data, needed)
+    fits = fits and not (isinstance(data, int) and data.bit_length() > 63)
+    return "" if fits else where.removesuffix(".") or "a table"
 
 
 def run_json(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:

@@ -1,33 +1,23 @@
-"""What a run is made from, and what readers of its ``run.json`` rely on."""
+"""What a run is made from: what its ``run.json`` says, what readers of that rely on, and what makes it another run."""
 
 import platform
-import re
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
 from typing import Any
 
 import torch
 
 from phosphene.classifier import Classifier
+from phosphene.concepts import Concept
 from phosphene.errors import RunError
 from phosphene.input_space import InputSpace
-from phosphene.labels import first_synonym
+from phosphene.labels import Labels
 from phosphene.recipe import Recipe
-from phosphene.runs.atomic import writing
 from phosphene.samples.pool import SamplePool
-from phosphene.textfile import nearby
 from phosphene.two_tower import PromptClassifier
 from phosphene.version import __version__
 
-MOST_BYTES = 100  # of each part of a name; file systems take 255 in all
 UNIT = {"layer?": str, "channel?": int, "file?": str, "direction?": str, "output?": str, "low?": bool}
-# what commands on a run write into its directory, and what is in its folders: other output goes elsewhere
-OWN_NAMES = {
-    *("run.json", "scores.json", "readings.json", "checks.json", "scan.json", "scan.sarif", "failures.json"),
-    *("report.html", "sheet.png", "maps", "scan", "scans", "live", ".checkpoints", ".lock", ".lock.json"),
-}
 # of a concept beyond one class, in the rows of run.json and in map.json
 SIDES = {"up?": {"*": str}, "against?": {"*": str}, "groups?": {"*": [int]}, "unit?": UNIT}
 # what readers of run.json rely on
@@ -129,79 +119,36 @@ def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any
             raise RunError(f"{path} belongs to {other} ({first}; this one is {second}): choose another run directory.")
 
 
-def missing_entry(data: Any, needed: Any, where: str = "") -> str:
-    """Return the dotted name of the first ``needed`` entry that ``data`` lacks or holds in another type; empty if none.
+def refuse_other_labels(path: Path, rows: Iterable[Mapping[str, Any]], labels: Labels) -> None:
+    """Raise RunError if a row of a run has other labels or groups than ``labels``.
 
-    A whole number of more than 64 bits, which no tensor holds, is of another type.
+    Rows are those of the ``run.json`` or ``scan.json`` in ``path``.
 
-    Args:
-        data: Value that was read from JSON.
-        needed: A type; or what each entry of a table must be, by its name, where ``*`` stands for all names, and a
-            name with a question mark may be missing; or a list of one such requirement, which every row of a list must
-            meet, or of several, for a list of just as many rows; or a tuple of requirements, one of which must be met.
-        where: Text before the name of an entry.
+    Raises:
+        RunError: the labels have been changed since; the message names the first of them.
     """
-    if isinstance(needed, tuple):
-        lacks = [missing_entry(data, one, where) for one in needed]
-        return "" if "" in lacks else lacks[-1]
-    if isinstance(needed, dict) and isinstance(data, dict):
-        entries = dict.fromkeys(data, needed["*"]) if "*" in needed else needed
-        for name, one in entries.items():
-            key = name.removesuffix("?")
-            if key != name and key not in data:
-                continue
-            lacking = missing_entry(data[key], one, f"{where}{key}.") if key in data else where + key
-            if lacking:
-                return lacking
-        return ""
-    if isinstance(needed, list) and isinstance(data, list) and len(needed) in (1, len(data)):
-        for number, row in enumerate(data):
-            lacking = missing_entry(row, needed[number % len(needed)], f"{where}{number}.")
-            if lacking:
-                return lacking
-        return ""
-    fits = isinstance(needed, type | UnionType) and isinstance(data, needed)
-    fits = fits and not (isinstance(data, int) and data.bit_length() > 63)
-    return "" if fits else where.removesuffix(".") or "a table"
+    label_of = dict(enumerate(labels))
+    for row in {(one["index"], one["label"]): one for one in rows}.values():  # once for all seeds
+        was = Concept.of_facts(row)
+        unit, pairs = was.unit, was.up + was.against
+        if unit is not None and unit.is_output and unit.channel is not None:
+            pairs = ((unit.channel, unit.output),)
+        changed = [
+            f"{index} was {label!r} and is {label_of.get(index)!r}"
+            for index, label in pairs
+            if label_of.get(index) != label
+        ]
+        if not changed and dict(Concept.of_sides(was.sides, label_of, labels.groups).groups) != dict(was.groups):
+            changed = [f"the groups in {was.label!r}"]
+        if changed:
+            raise RunError(
+                f"{path} was made with other labels ({changed[0]}): bring those back, or map it again into another directory."
+            )
 
 
 def empty_input(run: Mapping[str, Any]) -> str:
     """Return, for messages, that the network of a ``run.json`` takes images without pixels, which none does; else empty text."""
     return "" if min(run["model"]["input"]["size"]) > 0 else "its network takes empty images"
-
-
-def slug(label: str) -> str:
-    """Return a label as a safe file name: its first synonym in lower-case ASCII letters, digits and dashes."""
-    plain = unicodedata.normalize("NFKD", first_synonym(label)).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "class"
-
-
-def directory_name(*names: str) -> str:
-    """Return names, which a card may choose at will, joined by dashes as a valid name of a file or directory."""
-    short = (re.sub(r"[^\w.-]+", "-", name).encode()[:MOST_BYTES] for name in names)
-    return "-".join(name.decode(errors="ignore") for name in short).lstrip(".-")
-
-
-def refuse_own_file(path: Path) -> None:
-    """Raise RunError if ``path`` is that of a file or folder that belongs to a run directory, written already or not.
-
-    Raises:
-        RunError: it is, or it is no path.
-    """
-    with writing(path):
-        place = path.resolve()
-        run = next((one for one in place.parents if (one / "run.json").is_file()), None)
-        if run is not None and place.relative_to(run).parts[0] in OWN_NAMES:
-            raise RunError(f"{path} is among the files of the run {run} itself: choose another path.")
-
-
-def runs_nearby(path: Path) -> str:
-    """Return the end of an error message: which runs lie in or beside ``path``, or, if there are none, how a run is made."""
-    for where, place in (("in it", path / "run"), ("beside it", path)):
-        names = nearby(place, lambda one: (one / "run.json").is_file())
-        if names:
-            return f"The runs {where}: {names}."
-    return "`phosphene map` makes one."
 
 
 def versions() -> dict[str, str]:

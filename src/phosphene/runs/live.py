@@ -23,7 +23,8 @@ from phosphene.errors import RunError
 from phosphene.image_files import encode
 from phosphene.runs.atomic import read_json, write_bytes
 from phosphene.runs.directory import PREVIEW, RunDirectory
-from phosphene.runs.facts import directory_name, missing_entry
+from phosphene.runs.documents import missing_entry
+from phosphene.runs.paths import directory_name
 
 if TYPE_CHECKING:
     from phosphene.mapper import Step

@@ -21,42 +21,35 @@ LOCK, NOTE = ".lock", ".lock.json"
 WAIT_SECONDS = 10.0  # most rewrites take milliseconds
 MOST_CHARACTERS = 200  # longest command that is shown, in characters
 
-_tokens: dict[str, str] = {}  # lock files that this process holds -> the token of the hold
-
 
 @contextlib.contextmanager
-def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
-    """Lock a run directory against other processes for the ``with`` block, and note who holds it.
+def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[None]:
+    """Lock a run directory against other processes for the ``with`` block, and note who holds it: see :func:`holder`.
 
-    A process that holds it already gets the same token at once.
+    Who holds it already may hold it again.
 
     Args:
         folder: The run directory; it is created.
         wait: Seconds to wait for another command that holds it.
-
-    Yields:
-        A token that :func:`holder` returns as well, in every process that sees this directory, as long as it is held.
 
     Raises:
         RunError: another command holds it, which is named, or the directory cannot be written.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        path = str(folder.resolve() / LOCK)
+        lock = FileLock(str(folder.resolve() / LOCK), is_singleton=True)
         try:
-            lock = FileLock(path, is_singleton=True).acquire(timeout=wait)
+            acquired = lock.acquire(timeout=wait)
         except Timeout:
             raise RunError(_refusal(folder)) from None
-    with lock:
-        if path in _tokens:
-            yield _tokens[path]
+    with acquired:
+        if lock.lock_counter > 1:  # held already, and noted
+            yield
             return
-        _tokens[path] = token = uuid.uuid4().hex
         try:
-            _write_note(folder, token)
-            yield token
+            _write_note(folder)
+            yield
         finally:
-            del _tokens[path]
             with contextlib.suppress(OSError):
                 (folder / NOTE).unlink(missing_ok=True)
 
@@ -64,7 +57,7 @@ def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
 def holder(folder: Path) -> dict[str, Any]:
     """Return the note of who holds a run, stale after a kill; an empty dictionary if there is none.
 
-    It has ``token``, ``pid``, ``host``, ``command`` and ``since``.
+    It has ``token``, which is another one each time that the run is held, ``pid``, ``host``, ``command`` and ``since``.
     """
     try:
         note = read_json(folder / NOTE)
@@ -73,12 +66,12 @@ def holder(folder: Path) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def _write_note(folder: Path, token: str) -> None:
-    """Write ``.lock.json``, which says which process and command hold the run, with the lock's token."""
+def _write_note(folder: Path) -> None:
+    """Write ``.lock.json``, which says which process and command hold the run, with a new token."""
     program = Path(sys.argv[0] if sys.argv and sys.argv[0] else "python")
     program = program.parent if program.name == "__main__.py" else program  # python -m phosphene
     note = {
-        "token": token,
+        "token": uuid.uuid4().hex,
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "command": shlex.join([program.name, *sys.argv[1:]])[:MOST_CHARACTERS],

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from phosphene.errors import RunError
 from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
 from phosphene.runs.documents import Document
-from phosphene.runs.facts import slug
 from phosphene.runs.lock import hold
+from phosphene.runs.paths import slug
 
 if TYPE_CHECKING:
     from phosphene.runs.directory import RunDirectory

@@ -12,8 +12,7 @@ from phosphene.executors.base import MapOrigin
 from phosphene.prompts import split_spec
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
-from phosphene.runs.facts import changed_input, computes_otherwise, input_facts
-from phosphene.runs.labels import refuse_other_labels
+from phosphene.runs.facts import changed_input, computes_otherwise, input_facts, refuse_other_labels
 from phosphene.runs.whole import one_or_several, run_with, to_run
 from phosphene.samples import MEMORY, SamplePool
 from phosphene.sources import is_factory

@@ -15,7 +15,7 @@ from phosphene.formats import count, percent
 from phosphene.mapper.units import resolve_units
 from phosphene.recipe import CHANGED, DEFAULT_CHANNELS, RECIPES, Recipe
 from phosphene.runs import RunDirectory
-from phosphene.runs.facts import directory_name
+from phosphene.runs.paths import directory_name
 from phosphene.samples import MEMORY, SamplePool
 from phosphene.textfile import exists
 from phosphene.workflows.confused import confused_pairs

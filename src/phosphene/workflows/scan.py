@@ -26,7 +26,7 @@ from phosphene.progress import ProgressDisplay
 from phosphene.reports import write_report
 from phosphene.reports.sarif import place_of, sarif
 from phosphene.reports.scan_words import headline, most_deviating, terminal_lines
-from phosphene.runs.facts import directory_name
+from phosphene.runs.paths import directory_name
 from phosphene.runs.scans import FOLDER, SCAN, add_map_crops, check_scan, suspect_folder, write_scan
 from phosphene.samples import is_natural
 from phosphene.workflows.concept_maps import OpenRun

@@ -19,7 +19,7 @@ from phosphene.metrics.scorecard import Score, Scores
 from phosphene.metrics.scores import score_maps
 from phosphene.progress import ProgressDisplay
 from phosphene.runs.directory import hash_of_maps
-from phosphene.runs.labels import refuse_other_labels
+from phosphene.runs.facts import refuse_other_labels
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import read_scores, write_scores
 from phosphene.samples import SamplePool
