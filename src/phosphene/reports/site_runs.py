@@ -32,8 +32,8 @@ class SiteRun:
         number: Its place among the runs, from 1; the name of its folder of images.
         name: Name of its model on the site.
         title: Name of the run on the site.
-        maps: Its finished maps by class, those of the first seed first: ``map`` (map.json, with ``short``), ``own`` and
-            ``others`` (what classifiers predict for it) and ``folder``.
+        maps: Its finished maps by class, those of the first seed first: ``map`` (map.json, with ``short``), ``concept``,
+            ``own`` and ``others`` (what classifiers predict for it) and ``folder``.
     """
 
     run: RunDirectory
@@ -82,7 +82,8 @@ class SiteClass:
     @property
     def order(self) -> tuple[Any, ...]:
         """The key to sort by: classes by index, then unions and contrasts, then units."""
-        return Concept.of_facts(next(iter(self.maps.values()))[0]["map"]).order
+        concept: Concept = next(iter(self.maps.values()))[0]["concept"]
+        return concept.order
 
     def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
         """Return the mean confidence per run, in percent: the source's as ``p``, other classifiers' as ``others``.
@@ -134,7 +135,8 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
     cards: dict[int, list[Card]] = defaultdict(list)
     for place, folder in run.finished_folders().items():
         map_facts = read_map_json(folder)
-        card = {"map": {"short": first_synonym(map_facts["label"]), **map_facts}, "folder": folder}
+        shown = {"short": first_synonym(map_facts["label"]), **map_facts}
+        card = {"map": shown, "concept": Concept.of_facts(map_facts), "folder": folder}
         cards[place[0]].append(card | classifications(classifiers, facts, place))
     if not cards:
         raise no_maps(run)
