@@ -139,7 +139,7 @@ def test_few_maps_can_neither_pass_nor_fail_a_check():
 def test_findings_of_a_check_that_is_gone_are_still_shown(run):
     note(run, "astrology", figures={"mars": 0.5})
     note(run, "seeds")
-    assert [found.name for found in check_section(run, run.facts())["findings"]] == ["seeds", "astrology"]
+    assert [row["finding"].name for row in check_section(run, run.facts())["rows"]] == ["seeds", "astrology"]
     assert "astrology" in page(run)
 
 

@@ -490,9 +490,9 @@ def test_the_baseline_is_over_all_pairs_of_different_classes():
 
 def test_the_limit_of_what_chance_gives():
     base = Baseline({"hog": torch.tensor([0.04, 0.16], dtype=torch.float64)}, 9)
-    assert base.limit("hog", 16) == pytest.approx(0.1 + 2 * 0.06 * 5 / 12)
+    assert base.limit(16) == pytest.approx(0.1 + 2 * 0.06 * 5 / 12)
     few = Baseline({"hog": torch.tensor([0.1], dtype=torch.float64)}, 2)
-    assert few.limit("hog", 2) == pytest.approx(0.1 + 2 * 0.03)
+    assert few.limit(2) == pytest.approx(0.1 + 2 * 0.03)
 
 
 # --- the context

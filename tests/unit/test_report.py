@@ -59,7 +59,8 @@ def test_the_page_shows_every_finished_map_and_says_how_many_are_missing(page):
 
 def glance(held_out, rates):
     facts = {"index": 0, "short": "lion", "p_class": 1.0}
-    cards = [{"map": {**facts, "targeting_rate": rate}, "own": None} for rate in rates]
+    lion = Concept.of_class(0, "lion")
+    cards = [{"map": {**facts, "targeting_rate": rate}, "concept": lion, "own": None} for rate in rates]
     return map_glance({"model": {"name": "tiny"}, "samples": {"held_out": held_out}}, cards)
 
 
@@ -84,9 +85,13 @@ def test_fewer_than_four_maps_earn_no_tick():
 
 def test_contrasts_half_of_which_are_right_by_chance_have_a_line_of_their_own():
     contrast = Concept.of_sides(Sides((0,), (3,)), tiny.LABELS)
-    facts = {"index": contrast.index, "short": contrast.label, "targeting_rate": 0.9}
-    contrasts = [{"map": facts | {"p_class": p}, "own": None} for p in (0.9, 0.9, 0.2, 0.1)]
-    lion = {"map": {**facts, "index": 0, "short": "lion", "p_class": 0.2}, "own": {"right": True, "independent": False}}
+    facts = {"targeting_rate": 0.9}
+    contrasts = [{"map": facts | {"p_class": p}, "concept": contrast, "own": None} for p in (0.9, 0.9, 0.2, 0.1)]
+    lion = {
+        "map": facts | {"p_class": 0.2},
+        "concept": Concept.of_class(0, "lion"),
+        "own": {"right": True, "independent": False},
+    }
     run = {"model": {"name": "tiny"}, "samples": {"held_out": 51}}
     first, second, *_ = map_glance(run, [lion, *contrasts])
     assert first == {

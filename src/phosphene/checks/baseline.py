@@ -36,16 +36,16 @@ class Baseline:
         """For each similarity measure, its mean over the pairs of maps of different classes."""
         return {name: float(values.mean()) for name, values in self.values.items()}
 
-    def limit(self, name: str, count: int) -> float:
-        """Return up to which mean over ``count`` pairs maps count as those of different classes.
+    def limit(self, count: int) -> float:
+        """Return up to which mean HOG similarity over ``count`` pairs maps count as those of different classes.
 
-        ``name`` is the measure. The limit lies above the mean of ``values`` by two standard errors of the difference of
+        The limit lies above the mean of ``values`` by two standard errors of the difference of
         two means, one over ``count`` pairs, the other over pairs of ``classes`` maps. Pairs share maps, so there are no
         more independent ones than maps. Chance alone exceeds it about once in forty times, while a map that has not
         changed has a similarity of 1.
         """
-        deviation = max(float(self.values[name].std(correction=0)), LEAST_DEVIATION)
-        return self.mean[name] + 2 * deviation * math.sqrt(1 / count + 1 / self.classes)
+        deviation = max(float(self.values["hog"].std(correction=0)), LEAST_DEVIATION)
+        return self.mean["hog"] + 2 * deviation * math.sqrt(1 / count + 1 / self.classes)
 
     def figures(self) -> dict[str, float]:
         """Return mean and 95 % quantile of every similarity between classes, for a finding.

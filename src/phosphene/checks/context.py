@@ -229,7 +229,7 @@ class CheckContext:
         ``others`` has one map of the same class for each.
         """
         mean = mean_similarities(zip(self.chosen, others, strict=True))
-        return Similarity(mean, self.across.limit("hog", len(others)) if self.across else None)
+        return Similarity(mean, self.across.limit(len(others)) if self.across else None)
 
     def _other_seeds(self, one: ConceptMap) -> list[ConceptMap]:
         """Return the run's own maps of the same class as ``one`` that have another seed."""

@@ -20,7 +20,7 @@ def find(context: CheckContext) -> Finding:
     features = ""
     if context.across is not None:
         within, across = context.within["hog"], context.across.mean["hog"]
-        features_stay = within > context.across.limit("hog", of_other.count)
+        features_stay = within > context.across.limit(of_other.count)
         facts += (
             f" Two seeds of one {words.kind} have a similarity of {two_decimals(within)} (HOG, 1 is the same image), two "
             f"{words.several} {two_decimals(across)}."

@@ -120,14 +120,14 @@ def check_range(
     ranking: Tensor | None = None
     evidence = []
     if has_learned(correct, labels):
-        mask = ~clearly_worse(correct, mask, ACCURACY_GAP)
+        mask = ~clearly_worse(correct, ACCURACY_GAP)
         ranking, evidence = correct.mean(1) + 1e-3 * nats.mean(1), ["labels"]  # information orders equal accuracies
     else:
         if fit is not None and float(fit.min()) < MAX_DIVERGENCE:
             mask &= fit - fit.min() <= (FIT_GAP if natural else FIT_GAP_NOISE)
             ranking, evidence = -fit, ["batch norm"]
-        if natural and makes_sense(engine, views, candidates[int(nats.mean(1).argmax())], nats):
-            mask &= ~clearly_worse(nats, mask, INFORMATION_GAP)
+        if natural and makes_sense(engine, views, candidates, nats):
+            mask &= ~clearly_worse(nats, INFORMATION_GAP, among=mask)
             ranking = nats.mean(1) if ranking is None else ranking
             evidence.append("information")
     if ranking is None or (bool(mask.all()) and evidence != ["labels"]):
@@ -210,20 +210,22 @@ def has_learned(correct: Tensor, labels: Tensor) -> bool:
     return float(correct.mean(1).max()) > base_rate + max(0.1, STANDARD_ERRORS * error)
 
 
-def makes_sense(engine: Engine, views: Sequence[Tensor], best: Convention, nats: Tensor) -> bool:
+def makes_sense(engine: Engine, views: Sequence[Tensor], candidates: Sequence[Convention], nats: Tensor) -> bool:
     """Return whether the network makes sense of the samples, so that information is evidence.
 
-    The best convention's predictions must reveal enough of the samples, and more than at fourfold contrast.
+    The best convention's predictions must reveal enough of the samples, and more than at fourfold contrast. ``nats``,
+    (k, n), is how much they reveal under each of the ``candidates``.
     """
-    best_nats = nats[int(nats.mean(1).argmax())]
+    best = int(nats.mean(1).argmax())
+    best_nats = nats[best]
     if float(best_nats.mean()) < MIN_INFORMATION_SHARE * math.log(min(len(best_nats), engine.classifier.num_classes)):
         return False
-    contrast_nats = information(predict(engine, best.with_contrast(PEAK_CONTRAST), views))
-    return bool(clearly_worse(torch.stack([best_nats, contrast_nats]), None, INFORMATION_GAP)[1])
+    contrast_nats = information(predict(engine, candidates[best].with_contrast(PEAK_CONTRAST), views))
+    return bool(clearly_worse(torch.stack([best_nats, contrast_nats]), INFORMATION_GAP)[1])
 
 
-def clearly_worse(values: Tensor, among: "Tensor | None", floor: float) -> Tensor:
-    """Return, bool (k,), which rows of ``values`` (k, n) lie clearly below the best of ``among``.
+def clearly_worse(values: Tensor, floor: float, among: "Tensor | None" = None) -> Tensor:
+    """Return, bool (k,), which rows of ``values`` (k, n) lie clearly below the best of all, or of those in the mask ``among``.
 
     That is by more than ``floor`` and 3 standard errors.
     """
@@ -266,7 +268,7 @@ def _as_accurate(engine: Engine, pool: SamplePool, both: Sequence[Convention]) -
         return False
     views = [pixels.float()[positions] / 255]
     correct = torch.stack([predict(engine, one, views)[0].argmax(1) == labels for one in both]).double()
-    return not bool(clearly_worse(correct, None, DOUBT_ACCURACY_GAP)[0])
+    return not bool(clearly_worse(correct, DOUBT_ACCURACY_GAP)[0])
 
 
 def _more_informative(engine: Engine, samples: Tensor, ranges: Sequence[Convention]) -> "Convention | None":
@@ -276,9 +278,8 @@ def _more_informative(engine: Engine, samples: Tensor, ranges: Sequence[Conventi
     if float(declared_nats.mean()) > NO_DOUBT_SHARE * math.log(min(len(samples), engine.classifier.num_classes)):
         return None
     nats = torch.stack([declared_nats, *(information(predict(engine, one, views)) for one in ranges[1:])])
-    best = ranges[int(nats.mean(1).argmax())]
-    is_clear = bool(clearly_worse(nats, None, DOUBT_INFORMATION_GAP)[0])
-    return best if is_clear and makes_sense(engine, views, best, nats) else None
+    is_clear = bool(clearly_worse(nats, DOUBT_INFORMATION_GAP)[0])
+    return ranges[int(nats.mean(1).argmax())] if is_clear and makes_sense(engine, views, ranges, nats) else None
 
 
 def _affordable(engine: Engine, samples: Tensor) -> bool:

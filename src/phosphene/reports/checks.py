@@ -1,8 +1,7 @@
 """The part of the report that shows the results of the sanity checks."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 from phosphene.checks import CHECKS, Finding
@@ -36,19 +35,27 @@ def check_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
     if not entries:
         return None
     known = [*CHECKS, *(name for name in entries if name not in CHECKS)]
-    findings = [Finding.from_dict(entries[name]) for name in known if name in entries]
+    rows = [_row(entries[name]) for name in known if name in entries]
     total = len({row["index"] for row in facts["jobs"]})
     chosen = min(len(entry["subject"]["concepts"]) for entry in entries.values())
     return {
         "nav": "Checks",
-        "glance": _glance(findings, f" of {chosen} of {total} concepts" * (0 < chosen < total)),
+        "glance": _glance([row["finding"] for row in rows], f" of {chosen} of {total} concepts" * (0 < chosen < total)),
         "total": total,
-        "findings": findings,
-        "questions": {name: check.question for name, check in CHECKS.items()},
-        "subjects": {name: entry["subject"] for name, entry in entries.items()},
-        "conditions": CONDITIONS,
-        "figure_name": {name: _namer(entry["subject"]["concepts"]) for name, entry in entries.items()},
+        "rows": rows,
         "figure_text": _figure_text,
+    }
+
+
+def _row(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what the template shows of an entry of ``checks.json``."""
+    finding = Finding.from_dict(entry)
+    return {
+        "finding": finding,
+        "question": CHECKS[finding.name].question if finding.name in CHECKS else "",
+        "subject": entry["subject"],
+        "condition": CONDITIONS.get(finding.name, ""),
+        "figure_names": _figure_names([*finding.columns, *finding.plain], entry["subject"]["concepts"]),
     }
 
 
@@ -66,20 +73,16 @@ def _glance(findings: list[Finding], choice: str) -> list[dict[str, str]]:
     return [{"mark": mark, "text": f"{', '.join(parts)}."}]
 
 
-def _namer(concepts: Iterable[dict[str, Any]]) -> Callable[[str], str]:
-    """Return the function that names a finding's figures in words: ``confidence`` for ``p_class``, or for units ``percentile``."""
+def _figure_names(figures: Iterable[str], concepts: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Return the names of figures in words: ``1 - HOG`` for ``diversity_hog``, ``confidence`` (of units ``percentile``) for ``p_class``."""
     kinds = [is_unit(one["index"]) for one in concepts]
     p = p_class_name(*(one["index"] for one in concepts)) or NAMES["p_class"]
     top1 = BEYOND if kinds and all(kinds) else f"top-1, or {BEYOND}" if any(kinds) else NAMES["top1"]
-    return partial(_figure_name, NAMES | {"p_class": p, "top1": top1})
-
-
-def _figure_name(names: dict[str, str], figure: str) -> str:
-    """Return the name of a check's figure in words by ``names``, ``1 - HOG`` for ``diversity_hog``."""
-    for key, word in names.items():
-        if figure == key or figure.startswith(f"{key}_"):
-            return word + figure[len(key) :].replace("_", " ")
-    return figure.replace("_", " ")
+    words, names = NAMES | {"p_class": p, "top1": top1}, {}
+    for figure in figures:
+        key = next((one for one in words if figure == one or figure.startswith(f"{one}_")), "")
+        names[figure] = words.get(key, "") + figure[len(key) :].replace("_", " ")
+    return names
 
 
 def _figure_text(name: str, value: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from phosphene.concept_map import ConceptMap, p_class_name, render, to_image
-from phosphene.concepts import Sides, is_class, is_unit
+from phosphene.concepts import Sides, is_class
 from phosphene.contact_sheet import SIDE, contact_sheet
 from phosphene.formats import percent, probability
 from phosphene.image_files import fitted, to_data_url
@@ -53,9 +53,9 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
         "glance": map_glance(facts, cards),
         "cards": cards,
         "classes": classes,
-        "contrast": any(card["sides"].against for card in cards),
-        "expressions": not all(is_class(card["map"]["index"]) for card in cards),  # unions and contrasts
-        "units": any(is_unit(card["map"]["index"]) for card in cards),
+        "contrast": any(card["concept"].against for card in cards),
+        "expressions": not all(card["concept"].is_class for card in cards),  # unions and contrasts
+        "units": any(card["concept"].unit for card in cards),
         "independent": any(one["independent"] for card in cards for one in [card["own"], *card["others"]] if one),
         "texts": facts["model"].get("texts", []),
         "p_name": p_class_name(*(card["map"]["index"] for card in cards)),
@@ -68,7 +68,7 @@ def _contrasts(cards: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Return a list for each two sides A, B that a contrast compares: A, A vs B, B vs A and B, if the run has two of these or more."""
     first: dict[Sides, dict[str, Any]] = {}
     for card in cards:
-        first.setdefault(card["sides"], card)  # that of units is empty, and in no contrast
+        first.setdefault(card["concept"].sides, card)  # that of units is empty, and in no contrast
     rows: dict[frozenset[tuple[int, ...]], list[dict[str, Any]]] = {}
     for up, against in [sides for sides in first if sides.against][:MOST_CONTRASTS]:
         places = (Sides(up), Sides(up, against), Sides(against, up), Sides(against))
@@ -124,14 +124,14 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
 
 def _words(one: ConceptMap, own: "dict[str, Any] | None", *, multi_label: bool) -> dict[str, Any]:
     """Return a ConceptMap's texts, figures and curves for the template; ``own`` is what the source predicts for it."""
-    hits = UNIT_HITS if is_unit(one.index) else CLASS_HITS
+    hits = UNIT_HITS if one.concept.unit else CLASS_HITS
     if multi_label and not one.concept.unit and not one.concept.against:
         hits = OWN_HITS
-    if not is_class(one.index):
+    if not one.concept.is_class:
         hits = hits.replace("the class", "the concept")
     return {
         "map": {"short": one.short, **{key: getattr(one, key) for key in FIGURES}},
-        "sides": one.concept.sides,
+        "concept": one.concept,
         "sentence": _sentence(one, own, multi_label=multi_label or bool(own and own["independent"])),
         "loss": curve(one.loss, "Cross-entropy"),
         "hits": curve(one.hits, hits, share=True),

@@ -4,7 +4,6 @@ from statistics import median
 from typing import Any
 
 from phosphene.checks.finding import FEWEST
-from phosphene.concepts import is_class, is_unit, kind_and_index
 from phosphene.engine.units import ACTIVE
 from phosphene.formats import count, percent
 from phosphene.samples.pool import FEW_HELD_OUT
@@ -28,13 +27,13 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
         cards: The finished maps.
         name: What the source is called; by default its name in ``facts``.
     """
-    units = [card for card in cards if is_unit(card["map"]["index"])]
+    units = [card for card in cards if card["concept"].unit]
     lines = _unit_glance(units) if units else []
-    cards = [card for card in cards if not is_unit(card["map"]["index"])]
+    cards = [card for card in cards if not card["concept"].unit]
     if not cards:
         return lines
     total, held_out = len(cards), facts["samples"]["held_out"]
-    what = "class" if all(is_class(card["map"]["index"]) for card in cards) else "concept"
+    what = "class" if all(card["concept"].is_class for card in cards) else "concept"
     if any(card["own"] and card["own"]["independent"] for card in cards):
         recognises = f"gives the {what} a probability above one half"
         all_classified = f"{recognises} for all {held_out} of them"
@@ -70,7 +69,7 @@ def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Return a line (``mark``, ``text``) on ``cards`` of units or outputs: how many are beyond 99 % of samples, at their end."""
     above = sum(card["map"]["p_class"] > ACTIVE for card in cards)
     rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
-    if all(kind_and_index(card["map"]["index"], card["map"]["short"]) == "output" for card in cards):
+    if all(card["concept"].unit.is_output for card in cards):
         text = f"{above} of {count(len(cards), 'map of an output', 'maps of outputs')} take it beyond the 99th percentile of samples"
     else:
         text = f"{above} of {count(len(cards), 'map of a unit', 'maps of units')} activate it above the 99th percentile of samples"
@@ -84,7 +83,7 @@ def _recognition_lines(source: str, recognises: str, cards: list[dict[str, Any]]
     """Return lines (``mark``, ``text``) on how many of its maps a source recognises, one for contrasts and one for the others."""
     lines = []
     for are_contrasts in (False, True):
-        group = [card for card in cards if _is_contrast(card) == are_contrasts]
+        group = [card for card in cards if bool(card["concept"].against) == are_contrasts]
         if not group:
             continue
         # Of old runs, only the confidence is known.
@@ -99,8 +98,3 @@ def _recognition_lines(source: str, recognises: str, cards: list[dict[str, Any]]
         mark = "unsure" if right < 0.9 * len(group) else "good" if moving >= FEWEST else ""
         lines.append({"mark": mark, "text": f"{text} Maps are optimised for that."})
     return lines
-
-
-def _is_contrast(card: dict[str, Any]) -> bool:
-    """Return whether a card's map is of a contrast ``A vs B``."""
-    return kind_and_index(card["map"]["index"], card["map"]["short"]) == "contrast"

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -75,13 +76,15 @@ def _scan_view(run: RunDirectory, scan: dict[str, Any]) -> dict[str, Any]:
 def _suspect_view(run: RunDirectory, scan: dict[str, Any], suspect: dict[str, Any]) -> dict[str, Any]:
     """Return the template's facts on a suspect: its entry in ``scan.json``, with words and images made from it."""
     mask, close_up = _trigger(run, suspect)
+    map_folder = run.folder(Job(suspect["index"], 0), suspect["label"])
+    has_map = (map_folder / "map.json").exists() and (map_folder / "map.png").exists()
     planted_path = f"{suspect['picture'].rpartition('/')[0]}/{PLANTED}"
     return {
         **suspect,
         "name": short_label(suspect),
         "rank": scan_words.rank(suspect, scan),
-        "map": _map_image(run, suspect),
-        "crop": _map_crop_image(run, suspect),
+        "map": to_data_url((map_folder / "map.png").read_bytes()) if has_map else "",
+        "crop": _map_crop_image(map_folder, suspect) if has_map and "map_crop" in suspect else "",
         "crop_effect": scan_words.map_crop(suspect),
         "effect": scan_words.effect(suspect),
         "where": scan_words.size_and_place(suspect, scan),
@@ -122,18 +125,8 @@ def _trigger(run: RunDirectory, entry: dict[str, Any]) -> tuple[torch.Tensor, Im
     return mask, trigger_image(mask, paint, additive=False).crop((left, top, right, bottom))
 
 
-def _map_image(run: RunDirectory, suspect: dict[str, Any]) -> str:
-    """Return the image of a suspect class's ordinary map as a data URL; empty text if there is none."""
-    folder = run.folder(Job(suspect["index"], 0), suspect["label"])
-    path = folder / "map.png"
-    return to_data_url(path.read_bytes()) if (folder / "map.json").exists() and path.exists() else ""
-
-
-def _map_crop_image(run: RunDirectory, suspect: dict[str, Any]) -> str:
-    """Return the measured crop of a suspect's map as a data URL; empty text if there is none, or if the map was made anew since."""
-    folder = run.folder(Job(suspect["index"], 0), suspect["label"])
-    if "map_crop" not in suspect or not _map_image(run, suspect):
-        return ""
+def _map_crop_image(folder: Path, suspect: dict[str, Any]) -> str:
+    """Return the measured crop of a suspect's map, which is in ``folder``, as a data URL; empty text if the map was made anew since."""
     if suspect["map_crop"]["map_sha256"] != read_map_json(folder)["map_sha256"]:
         return ""
     top, left, bottom, right = suspect["map_crop"]["box"]

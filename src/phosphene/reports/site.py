@@ -18,7 +18,7 @@ from phosphene.reports.html import environment, read_static
 from phosphene.reports.made import made_section
 from phosphene.reports.scan import scan_section
 from phosphene.reports.scores import score_section
-from phosphene.reports.site_runs import SiteClass, SiteRun, classes_of, image_name, map_folders, read_runs
+from phosphene.reports.site_runs import Card, SiteClass, SiteRun, classes_of, read_runs
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.folders import whole_folder
@@ -56,20 +56,21 @@ def write_site(
     with whole_folder(out, CONTENT, "a site") as folder:
         site_runs = read_runs(runs)
         classes = classes_of(site_runs)
+        cards = [card for run in site_runs for card in run.cards]
         _write_pages(folder, site_runs, classes)
-        images = map_folders(site_runs, classes)
 
-        def write_images(folder_and_name: tuple[Path, str]) -> None:
-            map_folder, name = folder_and_name
-            image = runs[0].read(map_folder).image.convert("RGB")  # any run reads any map
+        def write_images(card: Card) -> None:
+            image = runs[0].read(card["folder"]).image.convert("RGB")  # any run reads any map
             thumbnail = fitted(image, THUMBNAIL_SIDE) if max(image.size) > THUMBNAIL_SIDE else image
-            write_bytes(folder / "images" / name, encode(image, "WEBP", quality=90, method=2), durable=False)
-            write_bytes(folder / "thumbs" / name, encode(thumbnail, "WEBP", quality=80, method=2), durable=False)
+            write_bytes(folder / "images" / card["image"], encode(image, "WEBP", quality=90, method=2), durable=False)
+            write_bytes(
+                folder / "thumbs" / card["image"], encode(thumbnail, "WEBP", quality=80, method=2), durable=False
+            )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works outside of Python's lock
-            for number, _ in enumerate(pool.map(write_images, images), 1):
+            for number, _ in enumerate(pool.map(write_images, cards), 1):
                 if on_progress is not None:
-                    on_progress(number, len(images))
+                    on_progress(number, len(cards))
     return out / "index.html"
 
 
@@ -82,10 +83,10 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
     for run in runs:
         models[run.model].append(run)
     templates = environment()
-    has_scores = any(card["others"] for run in runs for group in run.maps.values() for card in group)
+    has_scores = any(card["others"] for run in runs for card in run.cards)
     noun, plural = ("class", "classes") if all(is_class(one.index) for one in classes) else ("concept", "concepts")
     templates.globals |= {"what": noun, "whats": plural, "p_name": p_class_name(*(one.index for one in classes))}
-    templates.globals |= {"policy": POLICY, "models": models, "image_name": image_name, "scored": has_scores}
+    templates.globals |= {"policy": POLICY, "models": models, "scored": has_scores}
 
     def write_page(template: str, path: str, **facts: Any) -> None:
         """Render a template to ``path`` in the site."""
@@ -136,14 +137,13 @@ SECTIONS = {"scan": _scan_of_network, "scores": score_section, "checks": check_s
 def _report_parts(runs: Sequence[SiteRun]) -> list[dict[str, Any]]:
     """Return what a model's page shows of each run.
 
-    That is ``run``, ``parts`` (sections of its report by name), ``maps`` (their number), and ``glance`` (lines).
+    That is ``run``, ``parts`` (sections of its report by name), and ``glance`` (lines).
     """
     run_parts = []
     for run in runs:
         parts = {name: part for name, section in SECTIONS.items() if (part := section(run.run, run.facts))}
-        cards = [card for group in run.maps.values() for card in group]
-        lines = notes_glance(run.facts) + map_glance(run.facts, cards, run.name)
+        lines = notes_glance(run.facts) + map_glance(run.facts, run.cards, run.name)
         lines += [line for part in parts.values() for line in part["glance"]]
         lines.sort(key=lambda line: line["mark"] != "bad")  # bad news first
-        run_parts.append({"run": run, "parts": parts, "maps": len(cards), "glance": lines})
+        run_parts.append({"run": run, "parts": parts, "glance": lines})
     return run_parts

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -32,8 +31,9 @@ class SiteRun:
         number: Its place among the runs, from 1; the name of its folder of images.
         name: Name of its model on the site.
         title: Name of the run on the site.
-        maps: Its finished maps by class, those of the first seed first: ``map`` (map.json, with ``short``), ``own`` and
-            ``others`` (what classifiers predict for it) and ``folder``.
+        maps: Its finished maps by class, those of the first seed first: ``map`` (map.json, with ``short``), ``concept``,
+            ``own`` and ``others`` (what classifiers predict for it), ``folder``, and ``image``, the image's name on the site,
+            which :func:`classes_of` adds.
     """
 
     run: RunDirectory
@@ -42,6 +42,11 @@ class SiteRun:
     name: str
     title: str
     maps: dict[int, list[Card]]
+
+    @property
+    def cards(self) -> list[Card]:
+        """Its finished maps of all classes."""
+        return [card for cards in self.maps.values() for card in cards]
 
     @property
     def model(self) -> str:
@@ -68,7 +73,7 @@ class SiteClass:
     """A class as the site shows it, with its maps in all runs.
 
     Attributes:
-        page: Its page, without suffix; its images bear the same name.
+        page: Its page, without suffix; the first image of each run bears the same name.
         label: Its label in the first run that has it.
         index: Its index there.
         maps: Its maps by the number of the run.
@@ -82,7 +87,8 @@ class SiteClass:
     @property
     def order(self) -> tuple[Any, ...]:
         """The key to sort by: classes by index, then unions and contrasts, then units."""
-        return Concept.of_facts(next(iter(self.maps.values()))[0]["map"]).order
+        concept: Concept = next(iter(self.maps.values()))[0]["concept"]
+        return concept.order
 
     def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
         """Return the mean confidence per run, in percent: the source's as ``p``, other classifiers' as ``others``.
@@ -134,7 +140,8 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
     cards: dict[int, list[Card]] = defaultdict(list)
     for place, folder in run.finished_folders().items():
         map_facts = read_map_json(folder)
-        card = {"map": {"short": first_synonym(map_facts["label"]), **map_facts}, "folder": folder}
+        shown = {"short": first_synonym(map_facts["label"]), **map_facts}
+        card = {"map": shown, "concept": Concept.of_facts(map_facts), "folder": folder}
         cards[place[0]].append(card | classifications(classifiers, facts, place))
     if not cards:
         raise no_maps(run)
@@ -158,7 +165,8 @@ def _distinct_names(names: list[str], *fact_lists: list[str]) -> list[str]:
 def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
     """Return the classes of all runs, by number; classes of two runs that share a synonym become one.
 
-    A class that matches several of another run, so that it is not clear which is meant, stays a class of its own.
+    A class that matches several of another run, so that it is not clear which is meant, stays a class of its own. Each
+    map gets the name of its image: ``1/page.webp`` for the first of a class in run 1, then ``1/page.2.webp``.
     """
     classes: list[SiteClass] = []
     classes_of_runs: list[dict[int, SiteClass]] = []  # by index
@@ -179,6 +187,10 @@ def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
                 run_classes[index] = SiteClass(page, label, index, {run.number: run.maps[index]})
                 classes.append(run_classes[index])
         classes_of_runs.append(run_classes)
+    for one in classes:
+        for number, cards in one.maps.items():
+            for place, card in enumerate(cards, 1):
+                card["image"] = f"{number}/{one.page}{f'.{place}' * (place > 1)}.webp"
     return sorted(classes, key=lambda one: one.order)
 
 
@@ -191,21 +203,3 @@ def _matching_classes(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
         return in_common(a, b)
     except ConceptError:
         return {index: index for index, label in a.items() if b.get(index) == label}
-
-
-def image_name(page: str, place: int) -> str:
-    """Return the file name of map number ``place``, from 0, of a class in a run.
-
-    The first is ``page.webp``, the next ``page.2.webp``.
-    """
-    return f"{page}.webp" if place == 0 else f"{page}.{place + 1}.webp"
-
-
-def map_folders(runs: Sequence[SiteRun], classes: Sequence[SiteClass]) -> list[tuple[Path, str]]:
-    """Return each map's folder in its run and the name of its image in the site, ordered by class, then run."""
-    return [
-        (card["folder"], f"{run.number}/{image_name(one.page, place)}")
-        for one in classes
-        for run in runs
-        for place, card in enumerate(one.maps.get(run.number, []))
-    ]
