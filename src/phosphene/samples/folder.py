@@ -8,13 +8,12 @@ import numpy as np
 from torch import Tensor
 
 from phosphene.errors import SamplesError, first_few
-from phosphene.samples.images import complaint, decode, stack
+from phosphene.samples.images import IMAGE_SUFFIXES, complaint, decode, stack
 from phosphene.samples.pool import random_subset
+from phosphene.samples.tar import SUFFIXES as TAR_SUFFIXES
 from phosphene.textfile import exists, is_file
 
-SUFFIXES = {".bmp", ".dcm", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-
-ARCHIVE_SUFFIXES = (".npz", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")  # files that are samples of their own
+ARCHIVE_SUFFIXES = (".npz", *TAR_SUFFIXES)  # of files that are samples of their own
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
@@ -66,7 +65,7 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
             skipped.append(f"{_printable(parent, folder)} (a run directory)")
             continue
         for path in (parent / name for name in names):
-            is_image = path.suffix.lower() in SUFFIXES
+            is_image = path.suffix.lower() in IMAGE_SUFFIXES
             if is_image and is_file(path):  # reading a pipe or device would never end
                 files.append(path)
             elif is_image or (path.is_symlink() and not exists(path)):
@@ -82,7 +81,7 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
         archives = [name for _, _, names in walk(folder) for name in names if name.lower().endswith(ARCHIVE_SUFFIXES)]
         hint = f" Give one of its files as samples, such as {first_few(archives, 1)}." if archives else ""
         raise SamplesError(
-            f"sample folder {folder} holds no image files ({', '.join(sorted(SUFFIXES))}){skipped_note}.{hint}"
+            f"sample folder {folder} holds no image files ({', '.join(sorted(IMAGE_SUFFIXES))}){skipped_note}.{hint}"
         )
     return files, skipped
 

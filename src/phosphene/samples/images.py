@@ -16,6 +16,7 @@ from torch import Tensor
 from phosphene.errors import PhospheneError, SamplesError, first_line
 from phosphene.extras import require
 
+IMAGE_SUFFIXES = {".bmp", ".dcm", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 TIFF, DICOM = (".tif", ".tiff"), ".dcm"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
 GREY = ("L", "I", "F")  # Pillow's modes of one channel of numbers, also with the number of bits (I;16B)

@@ -9,12 +9,11 @@ import numpy as np
 from torch import Tensor
 
 from phosphene.errors import SamplesError, one_line
-from phosphene.samples.folder import SUFFIXES
-from phosphene.samples.images import decode, stack
+from phosphene.samples.images import IMAGE_SUFFIXES, decode, stack
 from phosphene.samples.pool import random_subset
 
-COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-IMAGE_SUFFIXES = SUFFIXES - {".dcm", ".npy"}  # which are read from files of their own only
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MEMBER_SUFFIXES = IMAGE_SUFFIXES - {".dcm", ".npy"}  # which are read from files of their own only
 MAX_LABEL_BYTES = 1000
 
 
@@ -33,9 +32,9 @@ class ImageArchive:
             self._archive = tarfile.open(path)  # noqa: SIM115  (a compressed one is read from its beginning when reopened)
             weakref.finalize(self, self._archive.close)
             members = [one for one in self._archive.getmembers() if one.isfile()]
-        self._images = [one for one in members if Path(one.name).suffix.lower() in IMAGE_SUFFIXES]
+        self._images = [one for one in members if Path(one.name).suffix.lower() in MEMBER_SUFFIXES]
         if not self._images:
-            raise SamplesError(f"sample file {path} holds no image files ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+            raise SamplesError(f"sample file {path} holds no image files ({', '.join(sorted(MEMBER_SUFFIXES))}).")
         texts = {_key(one): one for one in members if one.name.endswith(".cls") and one.size <= MAX_LABEL_BYTES}
         with one_line(SamplesError, f"sample file {path} has damaged labels"):
             self.labels = [self._label(texts.get(_key(one))) for one in self._images]
