@@ -15,6 +15,7 @@ from phosphene.labels import Labels
 from phosphene.samples import MEMORY, SamplePool, arrays, folder, kind_of, load_samples, parquet, tar
 from phosphene.samples.images import decode, stack
 from phosphene.samples.pool import random_subset
+from phosphene.textfile import at_home
 
 # If fewer than this share of samples has a label that is a class, the labels are of something else.
 MIN_LABELLED = 0.5
@@ -99,7 +100,7 @@ def _labelled_images(samples: "str | SamplePool", shape: tuple[int, int, int], l
         images = torch.cat([samples.pixels, samples.held_out]).cpu().numpy()
         classes = _classes_of_column(list(samples.labels), labels)
         return LabelledImages(len(classes), images.__getitem__, classes.__getitem__)
-    spec = samples.spec if isinstance(samples, SamplePool) else samples
+    spec = samples.spec if isinstance(samples, SamplePool) else at_home(samples)
     kind, where = kind_of(spec) or (None, "")
     path = Path(where)
     if kind is folder:
