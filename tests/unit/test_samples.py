@@ -552,7 +552,7 @@ def test_very_many_files_are_thinned_out_evenly_and_always_the_same():
 
 
 def test_the_limit_holds_for_files(sample_folder, monkeypatch):
-    monkeypatch.setattr("phosphene.samples.folder.random_subset", lambda count: random_subset(count, 4))
+    monkeypatch.setattr("phosphene.samples.images.random_subset", lambda count: random_subset(count, 4))
     assert len(load_samples(sample_folder, SHAPE)) == 4
 
 

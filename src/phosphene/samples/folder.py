@@ -4,12 +4,10 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from phosphene.errors import SamplesError, first_few
-from phosphene.samples.images import IMAGE_SUFFIXES, complaint, decode, stack
-from phosphene.samples.pool import random_subset
+from phosphene.samples.images import IMAGE_SUFFIXES, complaint, decode, read_some
 from phosphene.samples.tar import SUFFIXES as TAR_SUFFIXES
 from phosphene.textfile import exists, is_file
 
@@ -26,20 +24,13 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     """
     folder = Path(where)
     files, skipped = image_files(folder)
-    images: list[np.ndarray] = []
-    for position in random_subset(len(files)):
-        image = decode(files[position], shape)
-        if image is None:
-            skipped.append(_printable(files[position], folder))
-        else:
-            images.append(image)
-    if not images:
-        first_name = _printable(files[0], folder)
-        why = complaint(files[0], shape)
-        raise SamplesError(
-            f"sample folder {folder}: none of {len(files)} files is a readable image ({first_name}: {why})."
-        )
-    return stack(images, shape), skipped
+    images, unreadable = read_some(
+        len(files), lambda place: decode(files[place], shape), lambda place: _printable(files[place], folder), shape
+    )
+    if not len(images):
+        first_file = f"{_printable(files[0], folder)}: {complaint(files[0], shape)}"
+        raise SamplesError(f"sample folder {folder}: none of {len(files)} files is a readable image ({first_file}).")
+    return images, [*skipped, *unreadable]
 
 
 def image_files(folder: Path) -> tuple[list[Path], list[str]]:

@@ -9,8 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from phosphene.errors import SamplesError, one_line
-from phosphene.samples.images import IMAGE_SUFFIXES, decode, stack
-from phosphene.samples.pool import random_subset
+from phosphene.samples.images import IMAGE_SUFFIXES, decode, read_some
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MEMBER_SUFFIXES = IMAGE_SUFFIXES - {".dcm", ".npy"}  # which are read from files of their own only
@@ -71,11 +70,10 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         SamplesError: the file or all of its images are unreadable.
     """
     archive = ImageArchive(where)
-    images = {position: archive.image(position, shape) for position in random_subset(len(archive))}
-    skipped = [archive.name(position) for position, image in images.items() if image is None]
-    if len(skipped) == len(images):
+    images, skipped = read_some(len(archive), lambda position: archive.image(position, shape), archive.name, shape)
+    if not len(images):
         raise SamplesError(f"sample file {where}: none of {len(skipped)} files is a readable image.")
-    return stack([image for image in images.values() if image is not None], shape), skipped
+    return images, skipped
 
 
 def _key(member: tarfile.TarInfo) -> str:
