@@ -23,7 +23,7 @@ from phosphene.input_space import InputSpace
 from phosphene.labels import Labels
 from phosphene.sources.card_example import card_lines, card_text, input_line
 from phosphene.sources.draft import card_command
-from phosphene.sources.exported import FORMATS, TORCHSCRIPT, conversion, format_of, open_exported
+from phosphene.sources.exported import FORMATS, conversion, format_of, open_exported
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.factory import has_random_weights
 from phosphene.sources.libraries import RANDOM_WEIGHTS_NOTE
@@ -68,8 +68,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
     notes: tuple[str, ...] = ()
     if "exported" in card:
         file = path.parent / card["exported"]
-        module, batch = open_exported(file, space.shape, trust=trust)
-        notes = (format_of(file) or TORCHSCRIPT).notes
+        module, batch, notes = open_exported(file, space.shape, trust=trust)
         origin = {"exported": str(file.resolve())}
     elif "arch" in card:
         module, origin = _build(card, path, space, None if labels is None else len(labels)), {"arch": card["arch"]}

@@ -11,7 +11,7 @@ from typing import Any
 from phosphene.errors import CardError
 from phosphene.input_space import InputSpace
 from phosphene.sources.card_example import card_text
-from phosphene.sources.exported import FORMATS, TORCHSCRIPT, check_trust, format_of, load_file, names_in
+from phosphene.sources.exported import FORMATS, TORCHSCRIPT, format_of, load_file, names_in
 from phosphene.sources.weights import INDEX, count_rows
 from phosphene.textfile import at_home, read_toml
 
@@ -96,13 +96,12 @@ def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool)
 
 def _is_exported(path: Path) -> bool:
     """Return whether a file holds an exported network rather than weights; TorchScript is told from a state dict by the code in it."""
-    return "/code/" in names_in(path) if format_of(path) is TORCHSCRIPT else format_of(path) is not None
+    return format_of(path) not in (None, TORCHSCRIPT) or "/code/" in names_in(path)
 
 
 def _image_shape(path: Path, *, trust: bool) -> tuple["tuple[int, int] | None", "int | None"]:
     """Load an exported network; return (height, width) and channels of its images, each ``None`` if open; TrustError if it needs trust."""
-    check_trust(path, trust=trust)
-    _, shapes = load_file(path)
+    _, shapes, _ = load_file(path, trust=trust)
     sides = list(shapes[0][1:]) if shapes and len(shapes[0]) == 4 else [None] * 3
     if sides[2] in CHANNELS and sides[0] not in CHANNELS:  # channels last
         sides = [sides[2], *sides[:2]]
