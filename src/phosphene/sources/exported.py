@@ -9,6 +9,7 @@ import json
 import shlex
 import zipfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from phosphene.errors import CardError, TrustError
+from phosphene.sources.libraries import ChangedInput
 from phosphene.textfile import is_file, missing, refuse_no_model
 
 Shape = tuple["int | None", ...]  # (n, c, h, w); None if any size is accepted
@@ -113,8 +115,8 @@ def open_exported(
     batch, *sides = shapes[0]
     fixed = FixedBatch(network, batch) if batch else network
     batch = batch or getattr(network, "batch", None)
-    if _fits(sides, (*shape[1:], shape[0])) and not _fits(sides, shape):
-        return ChannelsLast(fixed), batch, notes
+    if _fits(sides, (*shape[1:], shape[0])) and not _fits(sides, shape):  # as TensorFlow and Keras have them
+        return ChangedInput(fixed, partial(torch.permute, dims=(0, 2, 3, 1))), batch, notes
     if not _fits(sides, shape):
         listed = ", ".join("any" if side is None else str(side) for side in sides)
         raise CardError(f"{path} takes images of shape ({listed}), but its card declares {shape}: correct [input].")
@@ -144,18 +146,6 @@ def load_file(path: Path, *, trust: bool) -> tuple[nn.Module, "list[Shape] | Non
 def _fits(sides: "list[int | None]", shape: tuple[int, ...]) -> bool:
     """Return whether images of ``shape`` fit an input whose sides are given, with ``None`` for a side of any length."""
     return len(sides) == len(shape) and all(side in (None, own) for side, own in zip(sides, shape, strict=True))
-
-
-class ChannelsLast(nn.Module):
-    """Wraps a network that takes (n, h, w, c), as TensorFlow's and Keras's do, so that it takes pixels (n, c, h, w)."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: Tensor) -> Any:
-        """Return the network's output for pixels (n, c, h, w); the network gets them with channels last, (n, h, w, c)."""
-        return self.network(pixels.permute(0, 2, 3, 1))
 
 
 class FixedBatch(nn.Module):

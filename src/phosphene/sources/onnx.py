@@ -7,15 +7,18 @@ import importlib
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from phosphene.errors import CardError, one_line
 from phosphene.extras import require
 from phosphene.sources.exported import Shape
+from phosphene.sources.libraries import ChangedInput
 from phosphene.sources.onnx_resize import Resize, Rule
 
 # Operators that compute a weight of at most about the size of their input, so that no file fills the memory.
@@ -65,7 +68,9 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
         network: nn.Module = converter.convert(model)
         _mend(network, model, onnx, operators.Slice)
     kinds = [value.type.tensor_type.elem_type for value in _inputs(model)]
-    return (BytesInput(network) if kinds == [onnx.TensorProto.UINT8] else network), shapes
+    if kinds == [onnx.TensorProto.UINT8]:  # it begins with their cast to floats, which floats pass, too
+        network = ChangedInput(network, partial(torch.mul, other=255))
+    return network, shapes
 
 
 def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
@@ -198,15 +203,3 @@ def _inputs(model: Any) -> list[Any]:
     """Return an ONNX model's inputs without its weights."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
-
-
-class BytesInput(nn.Module):
-    """Wraps a network that takes 8-bit images, 0 to 255, and begins with their cast to floats, which floats pass, too."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: Tensor) -> Any:
-        """Return the network's output for pixels in [0, 1]."""
-        return self.network(pixels * 255)
