@@ -106,7 +106,7 @@ def open_exported(
         TrustError: loading needs ``trust``.
     """
     if not path.is_file():
-        raise CardError(missing("exported network", path, "Correct the card, or put the file there."))
+        raise CardError(missing("exported network", path))
     network, shapes, notes = load_file(path, trust=trust)
     if shapes is None:
         return network, None, notes

@@ -113,7 +113,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     library = require("transformers", "hf")
     path = Path(name)
     if not path.exists():
-        raise CardError(f"arch hf:{name}: {missing('config file', path, 'Correct the card, or put the file there.')}")
+        raise CardError(f"arch hf:{name}: {missing('config file', path)}")
     with one_line(CardError, f"arch hf:{name} is not a config of transformers"):
         config = library.AutoConfig.for_model(**json.loads(read_text(path, MAX_CONFIG_BYTES)))
     with one_line(CardError, f"hf:{name} failed"), fixed_seed():

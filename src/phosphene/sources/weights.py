@@ -177,7 +177,7 @@ def _files(path: Path) -> list[Path]:
     files = _shards(path) if path.is_file() and path.name.endswith(INDEX) else [path]
     for file in files:
         if not file.is_file():
-            raise WeightsError(missing("weights file", file, "Correct the card, or put the file there."))
+            raise WeightsError(missing("weights file", file))
         refuse_no_model(file, WeightsError)
     return files
 
