@@ -1,7 +1,6 @@
 """Drafts the card of a bare file, an exported network or weights, from what the file says and what the user adds."""
 
 import contextlib
-import importlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from phosphene.errors import CardError
 from phosphene.input_space import InputSpace
 from phosphene.sources.card_example import card_text
 from phosphene.sources.exported import FORMATS, TORCHSCRIPT, format_of, load_file, names_in
+from phosphene.sources.libraries import build_arch
 from phosphene.sources.weights import INDEX, count_rows
 from phosphene.textfile import at_home, read_toml
 
@@ -90,7 +90,8 @@ def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool)
     count = channels or len(mean or std or (0, 0, 0))
     space = InputSpace.of(size, mean or (0.0,) * count, std or (1.0,) * count)
     if fields.get("arch", "").startswith(("torchvision:", "timm:")) and given.get("labels") is None:
-        fields["classes"] = _count_classes(fields["arch"], path, space)
+        # As many as the last layer in the file has rows, or 1,000 if it is not found.
+        fields["classes"] = count_rows(build_arch(fields["arch"], CLASSES, space), path, CLASSES)
     return card_text(fields, space)
 
 
@@ -107,11 +108,3 @@ def _image_shape(path: Path, *, trust: bool) -> tuple["tuple[int, int] | None", 
         sides = [sides[2], *sides[:2]]
     channels, height, width = sides
     return (height, width) if height and width else None, channels
-
-
-def _count_classes(arch: str, path: Path, space: InputSpace) -> int:
-    """Return how many classes weights of an ``arch`` of torchvision or timm have, by the last layer in the file; 1,000 if not found."""
-    prefix, _, name = arch.partition(":")
-    library = importlib.import_module(f"phosphene.sources.{prefix}")
-    network = library.build(name, classes=CLASSES, size=space.size, channels=space.channels)
-    return count_rows(network, path, CLASSES)

@@ -1,5 +1,6 @@
 """What several sources share: random weights, downloads, messages, and networks that take images in another form."""
 
+import importlib
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from phosphene.errors import SpecError, WeightsError, first_few, nearest, one_line
 from phosphene.extras import require
+from phosphene.input_space import InputSpace
 from phosphene.textfile import nearby
 
 # NAME@random: the architecture without its weights.
@@ -41,6 +43,18 @@ def check_name(library: str, name: str, known: list[str]) -> None:
     if name not in known:
         fix = nearest(name, known) or f" `phosphene models {library}` lists its networks."
         raise SpecError(f"{library} has no classifier {name!r}.{fix}")
+
+
+def build_arch(arch: str, classes: int, space: InputSpace) -> nn.Module:
+    """Return the network that a card's ``arch`` names, ``LIBRARY:NAME``, with the same random weights every time.
+
+    Raises:
+        PhospheneError: as ``build`` of the library's module says.
+    """
+    library, _, name = arch.partition(":")
+    source: Any = importlib.import_module(f"phosphene.sources.{library}")
+    network: nn.Module = source.build(name, classes=classes, size=space.size, channels=space.channels)
+    return network
 
 
 def fetching(spec: str, weights: object = "") -> AbstractContextManager[None]:
