@@ -18,6 +18,7 @@ from phosphene.samples import default_samples, load_samples, synthetic
 from phosphene.samples.images import fit
 from phosphene.samples.labelled import examples_of, load_labelled
 from phosphene.samples.pool import MAX_SAMPLES, make_pool, random_subset
+from tests.hostile import Bomb
 from tests.tiny import make_samples
 
 SHAPE = (3, 8, 8)
@@ -404,14 +405,6 @@ def test_damaged_arrays_are_refused(tmp_path, suffix, kind):
     (tmp_path / f"bad{suffix}").write_bytes(damaged()[kind])
     with pytest.raises(SamplesError, match=rf"bad\{suffix} holds no readable arrays: \S"):
         load_samples(tmp_path / f"bad{suffix}", SHAPE)
-
-
-class Bomb:
-    def __init__(self, mark):
-        self.mark = str(mark)
-
-    def __reduce__(self):
-        return (os.mkdir, (self.mark,))
 
 
 def test_a_pickled_array_is_refused_and_runs_nothing(tmp_path):
