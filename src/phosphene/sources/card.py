@@ -20,8 +20,7 @@ from phosphene.classifier import Classifier
 from phosphene.errors import CardError, TrustError, first_line, nearest
 from phosphene.input_space import InputSpace
 from phosphene.labels import Labels
-from phosphene.sources.card_example import card_lines, card_text, input_line
-from phosphene.sources.draft import card_command
+from phosphene.sources.draft import card_command, card_lines, card_text, input_line
 from phosphene.sources.exported import FORMATS, conversion, format_of, open_exported
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.factory import has_random_weights

@@ -1,4 +1,4 @@
-"""Drafts the card of a bare file, an exported network or weights, from what the file says and what the user adds."""
+"""The text of cards: of the draft for a bare file, an exported network or weights, and of the examples in messages."""
 
 import contextlib
 import os
@@ -9,7 +9,6 @@ from typing import Any
 
 from phosphene.errors import CardError
 from phosphene.input_space import InputSpace
-from phosphene.sources.card_example import card_text
 from phosphene.sources.exported import FORMATS, TORCHSCRIPT, format_of, load_file, names_in
 from phosphene.sources.libraries import build_arch
 from phosphene.sources.weights import INDEX, count_rows
@@ -19,6 +18,7 @@ WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".tar"}
 CLASSES = 1000  # the number with which networks are built to be compared
 OLD_CHECKPOINT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # begins what torch wrote before 1.6
 CHANNELS = (1, 3, 4)  # of images, to tell them from heights and widths
+IMAGENET = InputSpace((224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def is_bare(path: Path) -> bool:
@@ -108,3 +108,27 @@ def _image_shape(path: Path, *, trust: bool) -> tuple["tuple[int, int] | None", 
         sides = [sides[2], *sides[:2]]
     channels, height, width = sides
     return (height, width) if height and width else None, channels
+
+
+def input_lines(space: InputSpace) -> list[str]:
+    """Return the lines of a card's table [input], below its header: size, mean and std."""
+    return [f"{key} = {list(getattr(space, key))}" for key in ("size", "mean", "std")]
+
+
+def card_text(fields: Mapping[str, Any], space: InputSpace) -> bytes:
+    """Return the TOML of a card, as bytes: its fields, and below them the table [input]."""
+    import tomli_w  # noqa: PLC0415  (writing is rare)
+
+    return (tomli_w.dumps(fields) + "\n[input]\n" + "".join(f"{line}\n" for line in input_lines(space))).encode()
+
+
+def input_line(space: InputSpace = IMAGENET) -> str:
+    """Return a card's table [input] in one line; by default, as an example, that of most ImageNet networks."""
+    return f"input = {{ {', '.join(input_lines(space))} }}"
+
+
+def card_lines(space: InputSpace = IMAGENET, **fields: str) -> str:
+    """Return lines of a card for an error message, joined by " and ": ``fields`` as text, then the input."""
+    return " and ".join(
+        f"`{line}`" for line in [*(f'{key} = "{text}"' for key, text in fields.items()), input_line(space)]
+    )
