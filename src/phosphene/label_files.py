@@ -29,7 +29,7 @@ def read_names(path: Path) -> list[Any]:
     """
     with one_line(CardError, f"label file {path} cannot be read"):
         if not path.exists():
-            raise CardError(missing("label file", path, "Correct the card, or put the file there."))
+            raise CardError(missing("label file", path))
         text = read_text(path, MAX_BYTES).rstrip()
         if path.suffix.lower() in (".yaml", ".yml"):
             text = re.sub(r"^names:\s*", "", text.lstrip())

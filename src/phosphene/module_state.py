@@ -71,18 +71,24 @@ def fix_of_cast(error: Exception) -> str:
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """For a ``with`` block: have a module in evaluation mode, without gradients and autocast.
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """For a ``with`` block: have a module in evaluation mode; its flags are restored afterwards.
 
-    Its flags are restored afterwards. Only one thread at a time is in such a block.
+    Only one thread at a time is in such a block.
     """
     with alone_with(module):
         modes = {part: part.training for part in module.modules()}
-        device = next((one.device for one in module.parameters()), torch.device("cpu"))
         try:
-            with torch.no_grad(), torch.autocast(device.type, enabled=False):
-                module.eval()
-                yield
+            module.eval()
+            yield
         finally:
             for part, mode in modes.items():
                 part.training = mode
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """For a ``with`` block: have a module in evaluation mode, as :func:`evaluation_mode` does, without gradients and autocast."""
+    device = next((one.device for one in module.parameters()), torch.device("cpu"))
+    with evaluation_mode(module), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield

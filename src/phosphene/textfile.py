@@ -110,7 +110,7 @@ def refuse_no_model(path: Path, kind: type[PhospheneError]) -> None:
         raise kind(f"{path} {what}.")
 
 
-def missing(what: str, path: Path, fix: str) -> str:
+def missing(what: str, path: Path, fix: str = "Correct the card, or put the file there.") -> str:
     """Return the message that ``path`` does not exist; it names files of the same suffix in the folder.
 
     Without any, it ends with ``fix``.

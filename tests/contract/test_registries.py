@@ -21,9 +21,8 @@ from phosphene.engine import Engine
 from phosphene.errors import PhospheneError
 from phosphene.mapper import map_jobs, passes_per_map
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES, Recipe, resolve
-from phosphene.samples import load_samples
+from phosphene.samples import load_samples, tar
 from phosphene.samples.synthetic import KINDS
-from phosphene.samples.tar import COMPRESSED
 from tests import tiny
 from tests.twice import ROOM, distance
 
@@ -185,8 +184,8 @@ def tar_file(path):
 
 # One example file per suffix; a new suffix needs one here.
 EXAMPLES = {
-    ".parquet": parquet_file, ".npz": npz_file, ".npy": npy_file, ".arrow": arrow_file, ".tar": tar_file,
-    **dict.fromkeys(COMPRESSED, tar_file),
+    ".parquet": parquet_file, ".npz": npz_file, ".npy": npy_file, ".arrow": arrow_file,
+    **dict.fromkeys(tar.SUFFIXES, tar_file),
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 
 from tests import tiny
-from tests.e2e.hostile import ESCAPE, Bomb
+from tests.hostile import ESCAPE, Bomb
 from tests.tiny import SETTINGS
 
 # --- weights: damaged, lying, or more than weights

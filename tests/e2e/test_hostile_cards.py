@@ -6,8 +6,8 @@ import os
 import pytest
 
 from tests import tiny
-from tests.e2e.hostile import ESCAPE, NASTY, deep
 from tests.files import contents
+from tests.hostile import ESCAPE, NASTY, deep
 
 # --- cards
 

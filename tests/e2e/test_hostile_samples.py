@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.e2e.hostile import ESCAPE, Bomb
+from tests.hostile import ESCAPE, Bomb
 
 # --- samples
 

@@ -16,6 +16,7 @@ import phosphene as ph
 from phosphene import sources
 from phosphene.errors import CardError, PhospheneError, SpecError, TrustError, WeightsError
 from tests import tiny
+from tests.hostile import Bomb
 
 SPACE = {"size": [16, 16], "mean": [0.5] * 3, "std": [0.25] * 3}
 
@@ -426,16 +427,6 @@ def test_a_state_dict_in_a_pickle_is_read_without_running_it(card, suffix, wrapp
     torch.save({"state_dict": state, "epoch": 3} if wrapped else state, card.folder / f"tiny{suffix}")
     (card.folder / "tiny.safetensors").unlink()
     assert load(card.write(weights=f"tiny{suffix}")).sha256 == tiny.classifier().sha256
-
-
-class Bomb:
-    """Makes a folder when it is unpickled by a reader that runs what it reads."""
-
-    def __init__(self, mark):
-        self.mark = str(mark)
-
-    def __reduce__(self):
-        return (os.mkdir, (self.mark,))
 
 
 @pytest.mark.parametrize("trust", [False, True])

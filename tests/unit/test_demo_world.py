@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from phosphene.demo import world
-from phosphene.samples.dead_leaves import dead_leaves
+from phosphene.samples.synthetic import dead_leaves
 
 DEMO = Path(world.__file__).parent
 CARDS = sorted((DEMO / "cards").glob("*.toml"))

@@ -1,7 +1,6 @@
 """Exported networks: torch.export, TorchScript and ONNX answer as the network that they were made from."""
 
 import logging
-import os
 import warnings
 
 import pytest
@@ -14,6 +13,7 @@ from phosphene.engine.modules import frozen, refuse_mixture
 from phosphene.errors import CardError, TrustError
 from phosphene.sources.exported import FixedBatch
 from tests import tiny
+from tests.hostile import Bomb
 
 CARD = 'exported = "{}"\n[input]\nsize = [16, 16]\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n'
 KINDS = {"static.pt2": 2, "dynamic.pt2": None, "script.pt": None, "trace.ts": None, "static.onnx": 2, "any.onnx": None}
@@ -193,16 +193,6 @@ def test_programs_are_not_even_opened_without_trust(tmp_path, monkeypatch, name)
 def test_onnx_is_data_and_said_to_be_experimental(tmp_path):
     found = ph.load(export(tmp_path / "a.onnx", None))
     assert "experimental" in found.notes[0]
-
-
-class Bomb:
-    """Makes a folder when it is unpickled by a reader that runs what it reads."""
-
-    def __init__(self, mark):
-        self.mark = str(mark)
-
-    def __reduce__(self):
-        return (os.mkdir, (self.mark,))
 
 
 def test_a_pickled_network_is_not_run_even_with_trust(tmp_path):

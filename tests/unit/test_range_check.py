@@ -340,6 +340,12 @@ def test_labels_in_names_and_folders(tmp_path):
     assert load_labelled(str(tmp_path), (3, 16, 16), Classifier(tiny.network(), size=16).labels, 16)[1] is None
 
 
+def test_labels_of_samples_in_the_home_folder(tmp_path, monkeypatch):
+    tiny.make_samples(tmp_path / "photos" / "lion", 3)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_labelled("~/photos", (3, 16, 16), tiny.classifier().labels, 16)[1] == [0, 0, 0]
+
+
 def test_a_folder_named_after_a_class_says_more_than_its_files(tmp_path):
     """Digits in a folder per class, as numbered files; and files that are named after their class, in folders that are not."""
     labels = Labels(["0", "1", "2", "lion"])

@@ -209,6 +209,8 @@ def test_natural_pictures_stand_beside_their_class_and_are_stored_once(tmp_path,
     assert colours[3][1] > 200 > colours[3][0]
     assert len(re.findall('role="img" aria-label="A natural image of lion"', text)) == 2
     assert "natural image" not in words(page(run))  # off unless it is asked for
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "A natural image of lion" in page(run, reference="~/pictures")
 
 
 def test_natural_pictures_may_be_in_memory(tmp_path):

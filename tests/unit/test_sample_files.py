@@ -20,7 +20,6 @@ from phosphene.labels import Labels
 from phosphene.samples import load_samples
 from phosphene.samples.folder import read
 from phosphene.samples.labelled import load_labelled
-from phosphene.samples.tar import COMPRESSED
 
 LABELS = Labels(["cat", "dog", "owl"])
 
@@ -244,7 +243,7 @@ def write_tar(path, images, labels=()):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".tar", *COMPRESSED])
+@pytest.mark.parametrize("suffix", samples.tar.SUFFIXES)
 @pytest.mark.parametrize("labels", [[0, 1, 2], ["cat", "dog", "owl"]])
 def test_a_tar_file_of_webdataset_brings_its_classes(tmp_path, labels, suffix):
     file = write_tar(tmp_path / f"train-000{suffix}", [png(50), png(100), png(150)], labels)
@@ -312,4 +311,4 @@ def test_a_dataset_without_its_files_and_one_without_images_are_refused(tmp_path
 
 
 def test_every_kind_of_file_has_one_reader():
-    assert set(samples.SUFFIXES) == {".parquet", ".arrow", ".tar", *COMPRESSED, ".npz", ".npy"}
+    assert set(samples.SUFFIXES) == {".parquet", ".arrow", *samples.tar.SUFFIXES, ".npz", ".npy"}

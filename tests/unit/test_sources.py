@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import sys
 import types
 
@@ -14,6 +13,7 @@ from phosphene import sources
 from phosphene.errors import CardError, ExtraError, PhospheneError, SpecError, TrustError, WeightsError
 from phosphene.sources import hf
 from tests import tiny
+from tests.hostile import Bomb
 
 FACTORY = tiny.FACTORY + "\n\ndef whole():\n    import phosphene as ph\n    return ph.Classifier(tiny(), size=16)\n"
 CONFIGURED = """
@@ -295,16 +295,6 @@ def test_code_that_comes_with_a_model_needs_trust(folder, monkeypatch):
     with contextlib.suppress(PhospheneError):  # what it makes is no classifier
         ph.load(f"hf:{folder}", trust=True)
     assert (folder / "it_ran").exists()  # so the mark shows what it should
-
-
-class Bomb:
-    """Makes a folder when it is unpickled by a reader that runs what it reads."""
-
-    def __init__(self, mark):
-        self.mark = str(mark)
-
-    def __reduce__(self):
-        return (os.mkdir, (self.mark,))
 
 
 @pytest.mark.parametrize("trust", [False, True])

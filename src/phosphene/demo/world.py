@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phosphene.demo.shapes import SHAPES, TEXTURES, Array, region
-from phosphene.samples.dead_leaves import LEAVES, leaf_labels
+from phosphene.samples.synthetic import LEAVES, leaf_labels
 
 LABELS: tuple[str, ...] = (*SHAPES, *TEXTURES)
 SIZE = 96  # side of the images in pixels

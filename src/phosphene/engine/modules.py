@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from phosphene.errors import CardError, RecipeError, first_few, first_line, nearest
-from phosphene.module_state import alone_with, fix_of_cast
+from phosphene.module_state import evaluation_mode, fix_of_cast
 from phosphene.spatial_activation import as_spatial_activation
 
 
@@ -20,10 +20,8 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
     Other threads that want the network wait. On leaving, also by an exception, every flag is as it was and every tensor
     is the caller's own again.
     """
-    with alone_with(module):
-        parts = list(module.modules())
-        training = [part.training for part in parts]
-        registries: list[Any] = [one for part in parts for one in (part._parameters, part._buffers)]  # noqa: SLF001
+    with evaluation_mode(module):
+        registries: list[Any] = [one for part in module.modules() for one in (part._parameters, part._buffers)]  # noqa: SLF001
         # nn.Module.to replaces buffers, and some kinds of parameters, in these dictionaries.
         tensors = [(registry, *item) for registry in registries for item in registry.items() if item[1] is not None]
         for registry, name, tensor in tensors:
@@ -32,7 +30,6 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
                 registry[name] = nn.Parameter(copy, requires_grad=False) if is_parameter else copy
         parameters = [(p, p.requires_grad, p.grad, p.data) for p in module.parameters()]
         try:
-            module.eval()
             module.requires_grad_(requires_grad=False)
             module.zero_grad(set_to_none=True)  # nn.Module.to would convert the caller's own gradients in place
             module.to(device=device, dtype=dtype)
@@ -41,8 +38,6 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
             yield
         finally:
-            for part, mode in zip(parts, training, strict=True):
-                part.training = mode
             for parameter, requires_grad, gradient, data in parameters:
                 parameter.data = data
                 parameter.grad = gradient

@@ -20,7 +20,7 @@ from phosphene.image_files import encode, to_data_url
 from phosphene.labels import Labels
 from phosphene.samples import InMemory, SamplePool
 from phosphene.samples.labelled import examples_of
-from phosphene.textfile import exists
+from phosphene.textfile import at_home, exists
 
 # All maps of a page together have at most this many pixels per kind of image: 120 maps at 224 pixels in full.
 MOST_PIXELS = 120 * 224 * 224
@@ -110,7 +110,7 @@ def natural_images(
         SamplesError: the images cannot be read, or none of them shows one of the classes.
     """
     height, width = facts["model"]["input"]["size"]
-    samples: str | SamplePool = str(reference)
+    samples: str | SamplePool = at_home(str(reference))
     if not isinstance(reference, str | Path):
         channels = len(facts["model"]["input"]["mean"])
         samples = to_pool_of_shape(reference, (channels, height, width))

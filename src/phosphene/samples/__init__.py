@@ -26,11 +26,7 @@ InMemory = np.ndarray | Tensor | Dataset[Any] | Sequence[Any]
 
 # what a spec starts with (prefix) or ends with (suffix) -> module
 PREFIXES = {"synthetic": synthetic, "demo": drawn}
-SUFFIXES = {
-    **dict.fromkeys(parquet.SUFFIXES, parquet),
-    **dict.fromkeys((".tar", *tar.COMPRESSED), tar),
-    **dict.fromkeys((".npz", ".npy"), arrays),
-}
+SUFFIXES = {suffix: module for module in (parquet, tar, arrays) for suffix in module.SUFFIXES}
 
 
 @checked
@@ -61,27 +57,40 @@ def load_samples(samples: "str | Path | InMemory", shape: "tuple[int, int, int] 
     text = at_home(str(samples)) if str(samples) != MEMORY else f"./{MEMORY}"
     if not is_utf8(text):
         raise SamplesError(f"samples {text!r}: runs cannot hold a name that is not UTF-8: rename it.")
-    prefix, _, rest = text.partition(":")
-    if rest and prefix in PREFIXES:
-        module, where = PREFIXES[prefix], rest
-    elif is_dir(text):
-        module, where = parquet if parquet.is_dataset(Path(text)) else folder, text
-    elif suffix := next((one for one in SUFFIXES if text.lower().endswith(one)), ""):
-        module, where = SUFFIXES[suffix], text
-        if not exists(text):
-            raise SamplesError(missing("sample file", Path(text), "Give a folder of images, or synthetic:mixed."))
-    elif is_file(text):
-        raise SamplesError(f"sample file {text} is not one of {', '.join(SUFFIXES)}: give the folder that holds it.")
-    else:
-        names = [*(f"synthetic:{kind}" for kind in synthetic.KINDS), "demo:shapes"]
-        folders = nearby(Path(text), lambda one: one.is_dir() and bool(nearest(Path(text).name, [one.name])))
-        beside = f" The folders beside it: {folders}." if folders else ""
-        fix = (
-            nearest(text, names) or f"{beside} Give a folder of images, a .parquet or .npz file, or {', '.join(names)}."
-        )
-        raise SamplesError(f"samples {text} do not exist.{fix}")
+    kind = kind_of(text)
+    if kind is None:
+        raise SamplesError(_why_none(text))
+    module, where = kind
     images, skipped = module.read(where, shape)
     return make_pool(images, text, skipped)
+
+
+def kind_of(spec: str) -> "tuple[Any, str] | None":
+    """Return the module that reads the samples of a spec, and what its ``read`` takes: a path, or what follows the prefix.
+
+    It is ``None`` if there are no such samples.
+    """
+    prefix, _, rest = spec.partition(":")
+    if rest and prefix in PREFIXES:
+        return PREFIXES[prefix], rest
+    if is_dir(spec):
+        return (parquet if parquet.is_dataset(Path(spec)) else folder), spec
+    suffix = next((one for one in SUFFIXES if spec.lower().endswith(one)), "")
+    return (SUFFIXES[suffix], spec) if suffix and exists(spec) else None
+
+
+def _why_none(spec: str) -> str:
+    """Return the message that there are no samples of a spec, with what to give instead."""
+    path = Path(spec)
+    if spec.lower().endswith(tuple(SUFFIXES)):
+        return missing("sample file", path, "Give a folder of images, or synthetic:mixed.")
+    if is_file(spec):
+        return f"sample file {spec} is not one of {', '.join(SUFFIXES)}: give the folder that holds it."
+    names = [*(f"synthetic:{kind}" for kind in synthetic.KINDS), "demo:shapes"]
+    folders = nearby(path, lambda one: one.is_dir() and bool(nearest(path.name, [one.name])))
+    beside = f" The folders beside it: {folders}." if folders else ""
+    fix = nearest(spec, names) or f"{beside} Give a folder of images, a .parquet or .npz file, or {', '.join(names)}."
+    return f"samples {spec} do not exist.{fix}"
 
 
 def default_samples(model: str) -> str:

@@ -13,6 +13,7 @@ from phosphene.errors import SamplesError, one_line
 from phosphene.samples.images import to_bytes
 from phosphene.samples.pool import RGB, random_subset
 
+SUFFIXES = (".npz", ".npy")
 MAX_BYTES = 4_000_000_000
 IMAGE_NAMES = ("image", "images", "x")  # of the array to take if several have the shape of images, as masks have, too
 

@@ -4,17 +4,14 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from phosphene.errors import SamplesError, first_few
-from phosphene.samples.images import complaint, decode, stack
-from phosphene.samples.pool import random_subset
+from phosphene.samples.images import IMAGE_SUFFIXES, complaint, decode, read_some
+from phosphene.samples.tar import SUFFIXES as TAR_SUFFIXES
 from phosphene.textfile import exists, is_file
 
-SUFFIXES = {".bmp", ".dcm", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-
-ARCHIVE_SUFFIXES = (".npz", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")  # files that are samples of their own
+ARCHIVE_SUFFIXES = (".npz", *TAR_SUFFIXES)  # of files that are samples of their own
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
@@ -27,20 +24,13 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     """
     folder = Path(where)
     files, skipped = image_files(folder)
-    images: list[np.ndarray] = []
-    for position in random_subset(len(files)):
-        image = decode(files[position], shape)
-        if image is None:
-            skipped.append(_printable(files[position], folder))
-        else:
-            images.append(image)
-    if not images:
-        first_name = _printable(files[0], folder)
-        why = complaint(files[0], shape)
-        raise SamplesError(
-            f"sample folder {folder}: none of {len(files)} files is a readable image ({first_name}: {why})."
-        )
-    return stack(images, shape), skipped
+    images, unreadable = read_some(
+        len(files), lambda place: decode(files[place], shape), lambda place: _printable(files[place], folder), shape
+    )
+    if not len(images):
+        first_file = f"{_printable(files[0], folder)}: {complaint(files[0], shape)}"
+        raise SamplesError(f"sample folder {folder}: none of {len(files)} files is a readable image ({first_file}).")
+    return images, [*skipped, *unreadable]
 
 
 def image_files(folder: Path) -> tuple[list[Path], list[str]]:
@@ -66,7 +56,7 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
             skipped.append(f"{_printable(parent, folder)} (a run directory)")
             continue
         for path in (parent / name for name in names):
-            is_image = path.suffix.lower() in SUFFIXES
+            is_image = path.suffix.lower() in IMAGE_SUFFIXES
             if is_image and is_file(path):  # reading a pipe or device would never end
                 files.append(path)
             elif is_image or (path.is_symlink() and not exists(path)):
@@ -82,7 +72,7 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
         archives = [name for _, _, names in walk(folder) for name in names if name.lower().endswith(ARCHIVE_SUFFIXES)]
         hint = f" Give one of its files as samples, such as {first_few(archives, 1)}." if archives else ""
         raise SamplesError(
-            f"sample folder {folder} holds no image files ({', '.join(sorted(SUFFIXES))}){skipped_note}.{hint}"
+            f"sample folder {folder} holds no image files ({', '.join(sorted(IMAGE_SUFFIXES))}){skipped_note}.{hint}"
         )
     return files, skipped
 

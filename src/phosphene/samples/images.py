@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,9 @@ from torch import Tensor
 
 from phosphene.errors import PhospheneError, SamplesError, first_line
 from phosphene.extras import require
+from phosphene.samples.pool import random_subset
 
+IMAGE_SUFFIXES = {".bmp", ".dcm", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 TIFF, DICOM = (".tif", ".tiff"), ".dcm"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
 GREY = ("L", "I", "F")  # Pillow's modes of one channel of numbers, also with the number of bits (I;16B)
@@ -189,6 +191,25 @@ def to_bytes(values: np.ndarray, *, deep: bool = False) -> np.ndarray:
     full = next((full for full in ranges if top <= full), top)
     scaled: np.ndarray = (values.astype(np.float32) * (255 / full)).round().clip(0, 255).astype(np.uint8)
     return scaled
+
+
+def read_some(
+    count: int,
+    image_at: Callable[[int], "np.ndarray | None"],
+    name_of: Callable[[int], str],
+    shape: tuple[int, int, int],
+) -> tuple[Tensor, list[str]]:
+    """Return up to 2,048 of ``count`` images, uint8 (n, c, h, w) of ``shape``, and names of those that are not readable.
+
+    Args:
+        count: How many images there are.
+        image_at: Function of a position that returns the image, uint8 (c, h, w), or ``None`` if it is not readable.
+        name_of: Function of a position that returns the name of the image.
+        shape: (c, h, w).
+    """
+    images = {position: image_at(position) for position in random_subset(count)}
+    skipped = [name_of(position) for position, image in images.items() if image is None]
+    return stack([image for image in images.values() if image is not None], shape), skipped
 
 
 def stack(images: Sequence[np.ndarray], shape: tuple[int, int, int]) -> Tensor:

@@ -12,13 +12,10 @@ from torch import Tensor
 
 from phosphene.errors import SamplesError
 from phosphene.labels import Labels
-from phosphene.samples import MEMORY, SamplePool, load_samples, parquet
-from phosphene.samples.arrays import read
-from phosphene.samples.folder import image_files
+from phosphene.samples import MEMORY, SamplePool, arrays, folder, kind_of, load_samples, parquet, tar
 from phosphene.samples.images import decode, stack
 from phosphene.samples.pool import random_subset
-from phosphene.samples.tar import COMPRESSED, ImageArchive
-from phosphene.textfile import is_dir, is_file
+from phosphene.textfile import at_home
 
 # If fewer than this share of samples has a label that is a class, the labels are of something else.
 MIN_LABELLED = 0.5
@@ -103,22 +100,22 @@ def _labelled_images(samples: "str | SamplePool", shape: tuple[int, int, int], l
         images = torch.cat([samples.pixels, samples.held_out]).cpu().numpy()
         classes = _classes_of_column(list(samples.labels), labels)
         return LabelledImages(len(classes), images.__getitem__, classes.__getitem__)
-    spec = samples.spec if isinstance(samples, SamplePool) else samples
-    path = Path(spec)
-    if is_dir(path) and not parquet.is_dataset(path):
-        files = image_files(path)[0]
+    spec = samples.spec if isinstance(samples, SamplePool) else at_home(samples)
+    kind, where = kind_of(spec) or (None, "")
+    path = Path(where)
+    if kind is folder:
+        files = folder.image_files(path)[0]
         return LabelledImages(
             len(files),
             lambda position: decode(files[position], shape),
             lambda position: _class_of_file(files[position], path, labels),
         )
-    archive = spec.lower().endswith((".tar", *COMPRESSED))
-    if is_dir(path) or (is_file(path) and (archive or path.suffix.lower() in parquet.SUFFIXES)):
-        table = ImageArchive(spec) if archive else parquet.ImageTable(spec)
+    if kind in (parquet, tar):
+        table = tar.ImageArchive(where) if kind is tar else parquet.ImageTable(where)
         classes = _classes_of_column(table.labels, labels)
         return LabelledImages(len(table), lambda row: table.image(row, shape), classes.__getitem__)
-    if path.suffix.lower() == ".npz" and is_file(path):
-        pixels = read(spec, shape)[0].numpy()
+    if kind is arrays and path.suffix.lower() == ".npz":
+        pixels = arrays.read(where, shape)[0].numpy()
         rows = random_subset(len(column := _label_array(path)))
         if len(rows) == len(pixels):
             classes = _classes_of_column(column, labels)
@@ -143,11 +140,11 @@ def _spread(count: int, most: int) -> list[int]:
     return [position * count // most for position in range(most)] if count > most else list(range(count))
 
 
-def _class_of_file(file: Path, folder: Path, labels: Labels) -> int:
-    """Return the class that the name of an image's folder, if below ``folder``, or else its own gives; -1 if neither does."""
+def _class_of_file(file: Path, root: Path, labels: Labels) -> int:
+    """Return the class that the name of an image's folder, if below ``root``, or else its own gives; -1 if neither does."""
     stem = re.sub(r"^n[0-9]{8}_", "", file.stem)
     # The folder first: the files of a class are often numbered, and numbers may be labels, too.
-    names = [*([file.parent.name] if file.parent != folder else []), stem, re.sub(r"_?[0-9]+$", "", stem)]
+    names = [*([file.parent.name] if file.parent != root else []), stem, re.sub(r"_?[0-9]+$", "", stem)]
     return next((index for name in names if (index := _class_named(name, labels)) >= 0), -1)
 
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from phosphene.errors import SamplesError, one_line
 from phosphene.extras import require
 from phosphene.samples.folder import walk
-from phosphene.samples.images import decode, stack
-from phosphene.samples.pool import random_subset
+from phosphene.samples.images import decode, read_some
 
 SUFFIXES = (".parquet", ".arrow")
 IMAGE_COLUMNS = ("image", "img")
@@ -67,11 +66,10 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         SamplesError: the file, its column or all of its images are unreadable.
     """
     table = ImageTable(where)
-    images = {row: table.image(row, shape) for row in random_subset(len(table))}
-    skipped = [f"row {row}" for row, image in images.items() if image is None]
-    if len(skipped) == len(images):
+    images, skipped = read_some(len(table), lambda row: table.image(row, shape), lambda row: f"row {row}", shape)
+    if not len(images):
         raise SamplesError(f"sample file {where}: none of {len(skipped)} rows holds a readable image.")
-    return stack([image for image in images.values() if image is not None], shape), skipped
+    return images, skipped
 
 
 def is_dataset(path: Path) -> bool:

@@ -127,9 +127,9 @@ def make_pool(samples: Tensor, spec: str, skipped: Sequence[str] = (), labels: S
     )
 
 
-def random_subset(count: int, most: int = MAX_SAMPLES) -> list[int]:
-    """Return at most ``most`` of the positions 0 to ``count`` - 1, in order; the choice is always the same."""
-    if count <= most:
+def random_subset(count: int) -> list[int]:
+    """Return at most 2,048 of the positions 0 to ``count`` - 1, in order; the choice is always the same."""
+    if count <= MAX_SAMPLES:
         return list(range(count))
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(1))[:most]
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(1))[:MAX_SAMPLES]
     return sorted(order.tolist())

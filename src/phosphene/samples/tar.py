@@ -9,12 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from phosphene.errors import SamplesError, one_line
-from phosphene.samples.folder import SUFFIXES
-from phosphene.samples.images import decode, stack
-from phosphene.samples.pool import random_subset
+from phosphene.samples.images import IMAGE_SUFFIXES, decode, read_some
 
-COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-IMAGE_SUFFIXES = SUFFIXES - {".dcm", ".npy"}  # which are read from files of their own only
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MEMBER_SUFFIXES = IMAGE_SUFFIXES - {".dcm", ".npy"}  # which are read from files of their own only
 MAX_LABEL_BYTES = 1000
 
 
@@ -33,9 +31,9 @@ class ImageArchive:
             self._archive = tarfile.open(path)  # noqa: SIM115  (a compressed one is read from its beginning when reopened)
             weakref.finalize(self, self._archive.close)
             members = [one for one in self._archive.getmembers() if one.isfile()]
-        self._images = [one for one in members if Path(one.name).suffix.lower() in IMAGE_SUFFIXES]
+        self._images = [one for one in members if Path(one.name).suffix.lower() in MEMBER_SUFFIXES]
         if not self._images:
-            raise SamplesError(f"sample file {path} holds no image files ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+            raise SamplesError(f"sample file {path} holds no image files ({', '.join(sorted(MEMBER_SUFFIXES))}).")
         texts = {_key(one): one for one in members if one.name.endswith(".cls") and one.size <= MAX_LABEL_BYTES}
         with one_line(SamplesError, f"sample file {path} has damaged labels"):
             self.labels = [self._label(texts.get(_key(one))) for one in self._images]
@@ -72,11 +70,10 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         SamplesError: the file or all of its images are unreadable.
     """
     archive = ImageArchive(where)
-    images = {position: archive.image(position, shape) for position in random_subset(len(archive))}
-    skipped = [archive.name(position) for position, image in images.items() if image is None]
-    if len(skipped) == len(images):
+    images, skipped = read_some(len(archive), lambda position: archive.image(position, shape), archive.name, shape)
+    if not len(images):
         raise SamplesError(f"sample file {where}: none of {len(skipped)} files is a readable image.")
-    return stack([image for image in images.values() if image is not None], shape), skipped
+    return images, skipped
 
 
 def _key(member: tarfile.TarInfo) -> str:

@@ -7,7 +7,6 @@ labels), ``output``, ``description``, a table ``[input]`` with ``size``, ``mean`
 ``[groups]`` of lists of labels. Paths are relative to the card.
 """
 
-import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -21,20 +20,26 @@ from phosphene.classifier import Classifier
 from phosphene.errors import CardError, TrustError, first_line, nearest
 from phosphene.input_space import InputSpace
 from phosphene.labels import Labels
-from phosphene.sources.card_example import card_lines, card_text, input_line
-from phosphene.sources.draft import card_command
-from phosphene.sources.exported import FORMATS, TORCHSCRIPT, conversion, format_of, open_exported
+from phosphene.sources.draft import card_command, card_lines, card_text, input_line
+from phosphene.sources.exported import FORMATS, conversion, format_of, open_exported
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.factory import has_random_weights
-from phosphene.sources.libraries import RANDOM_WEIGHTS_NOTE
+from phosphene.sources.libraries import RANDOM_WEIGHTS_NOTE, build_arch
 from phosphene.sources.weights import load_weights
 from phosphene.textfile import at_home, missing, read_toml
 from phosphene.two_tower import TwoTower
 
-TEXT_FIELDS = ("name", "description", "factory", "arch", "exported", "weights", "labels", "output")
-FIELDS = {**dict.fromkeys(TEXT_FIELDS, str), "classes": int, "templates": list, "input": dict, "groups": dict}
-OTHER_TYPES = {"output": int, "labels": list}
-INPUT_FIELDS = {"size": list, "mean": list, "std": list, "channels": int}
+# Field -> the types that it may have.
+FIELDS = {
+    **dict.fromkeys(("name", "description", "factory", "arch", "exported", "weights"), (str,)),
+    "labels": (str, list),
+    "output": (str, int),
+    "classes": (int,),
+    "templates": (list,),
+    "input": (dict,),
+    "groups": (dict,),
+}
+INPUT_FIELDS = {"size": (list,), "mean": (list,), "std": (list,), "channels": (int,)}
 TYPE_NAMES = {str: "a string", list: "a list", dict: "a table", int: "a whole number"}
 PATH_FIELDS = ("factory", "exported", "weights", "labels")
 # Fields that name the network; a card has exactly one of them.
@@ -68,8 +73,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
     notes: tuple[str, ...] = ()
     if "exported" in card:
         file = path.parent / card["exported"]
-        module, batch = open_exported(file, space.shape, trust=trust)
-        notes = (format_of(file) or TORCHSCRIPT).notes
+        module, batch, notes = open_exported(file, space.shape, trust=trust)
         origin = {"exported": str(file.resolve())}
     elif "arch" in card:
         module, origin = _build(card, path, space, None if labels is None else len(labels)), {"arch": card["arch"]}
@@ -172,10 +176,7 @@ def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int 
         )
     if prefix == "hf":
         name = str(path.parent / name)
-    classes = card.get("classes", labels or DEFAULT_CLASSES)
-    library = importlib.import_module(f"phosphene.sources.{prefix}")
-    network: nn.Module = library.build(name, classes=classes, size=space.size, channels=space.channels)
-    return network
+    return build_arch(f"{prefix}:{name}", card.get("classes", labels or DEFAULT_CLASSES), space)
 
 
 def _read_beside(path: Path) -> dict[str, Any]:
@@ -232,19 +233,15 @@ def _check_network(card: Mapping[str, Any], path: Path) -> None:
         raise CardError(f"model card {path}: classes is {card['classes']}; it must be 2 to {MOST_CLASSES:,}.")
 
 
-def _check(fields: Mapping[str, Any], types: Mapping[str, type], where: str) -> None:
-    """Raise CardError for a field that is not in ``types`` (name to type), or of another type.
-
-    Fields in OTHER_TYPES may also be of that type. ``where`` begins the message.
-    """
+def _check(fields: Mapping[str, Any], types: Mapping[str, tuple[type, ...]], where: str) -> None:
+    """Raise CardError for a field that is not in ``types`` (name to types), or of another type; ``where`` begins the message."""
     for key, value in fields.items():
         if key not in types:
             raise CardError(
                 f"{where} has an unknown field {key!r}.{nearest(key, list(types)) or ' Fields: ' + ', '.join(types)}"
             )
-        kinds = [kind for kind in (types[key], OTHER_TYPES.get(key)) if kind]
-        if type(value) not in kinds:  # isinstance would accept true as a whole number
-            valid = " or ".join(TYPE_NAMES[kind] for kind in kinds)
+        if type(value) not in types[key]:  # isinstance would accept true as a whole number
+            valid = " or ".join(TYPE_NAMES[kind] for kind in types[key])
             raise CardError(f"{where}: {key} is {value!r}; it must be {valid}.")
 
 

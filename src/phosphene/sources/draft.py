@@ -1,7 +1,6 @@
-"""Drafts the card of a bare file, an exported network or weights, from what the file says and what the user adds."""
+"""The text of cards: of the draft for a bare file, an exported network or weights, and of the examples in messages."""
 
 import contextlib
-import importlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -10,8 +9,8 @@ from typing import Any
 
 from phosphene.errors import CardError
 from phosphene.input_space import InputSpace
-from phosphene.sources.card_example import card_text
-from phosphene.sources.exported import FORMATS, TORCHSCRIPT, check_trust, format_of, load_file, names_in
+from phosphene.sources.exported import FORMATS, TORCHSCRIPT, format_of, load_file, names_in
+from phosphene.sources.libraries import build_arch
 from phosphene.sources.weights import INDEX, count_rows
 from phosphene.textfile import at_home, read_toml
 
@@ -19,6 +18,7 @@ WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".tar"}
 CLASSES = 1000  # the number with which networks are built to be compared
 OLD_CHECKPOINT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # begins what torch wrote before 1.6
 CHANNELS = (1, 3, 4)  # of images, to tell them from heights and widths
+IMAGENET = InputSpace((224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def is_bare(path: Path) -> bool:
@@ -90,19 +90,19 @@ def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool)
     count = channels or len(mean or std or (0, 0, 0))
     space = InputSpace.of(size, mean or (0.0,) * count, std or (1.0,) * count)
     if fields.get("arch", "").startswith(("torchvision:", "timm:")) and given.get("labels") is None:
-        fields["classes"] = _count_classes(fields["arch"], path, space)
+        # As many as the last layer in the file has rows, or 1,000 if it is not found.
+        fields["classes"] = count_rows(build_arch(fields["arch"], CLASSES, space), path, CLASSES)
     return card_text(fields, space)
 
 
 def _is_exported(path: Path) -> bool:
     """Return whether a file holds an exported network rather than weights; TorchScript is told from a state dict by the code in it."""
-    return "/code/" in names_in(path) if format_of(path) is TORCHSCRIPT else format_of(path) is not None
+    return format_of(path) not in (None, TORCHSCRIPT) or "/code/" in names_in(path)
 
 
 def _image_shape(path: Path, *, trust: bool) -> tuple["tuple[int, int] | None", "int | None"]:
     """Load an exported network; return (height, width) and channels of its images, each ``None`` if open; TrustError if it needs trust."""
-    check_trust(path, trust=trust)
-    _, shapes = load_file(path)
+    _, shapes, _ = load_file(path, trust=trust)
     sides = list(shapes[0][1:]) if shapes and len(shapes[0]) == 4 else [None] * 3
     if sides[2] in CHANNELS and sides[0] not in CHANNELS:  # channels last
         sides = [sides[2], *sides[:2]]
@@ -110,9 +110,25 @@ def _image_shape(path: Path, *, trust: bool) -> tuple["tuple[int, int] | None", 
     return (height, width) if height and width else None, channels
 
 
-def _count_classes(arch: str, path: Path, space: InputSpace) -> int:
-    """Return how many classes weights of an ``arch`` of torchvision or timm have, by the last layer in the file; 1,000 if not found."""
-    prefix, _, name = arch.partition(":")
-    library = importlib.import_module(f"phosphene.sources.{prefix}")
-    network = library.build(name, classes=CLASSES, size=space.size, channels=space.channels)
-    return count_rows(network, path, CLASSES)
+def input_lines(space: InputSpace) -> list[str]:
+    """Return the lines of a card's table [input], below its header: size, mean and std."""
+    return [f"{key} = {list(getattr(space, key))}" for key in ("size", "mean", "std")]
+
+
+def card_text(fields: Mapping[str, Any], space: InputSpace) -> bytes:
+    """Return the TOML of a card, as bytes: its fields, and below them the table [input]."""
+    import tomli_w  # noqa: PLC0415  (writing is rare)
+
+    return (tomli_w.dumps(fields) + "\n[input]\n" + "".join(f"{line}\n" for line in input_lines(space))).encode()
+
+
+def input_line(space: InputSpace = IMAGENET) -> str:
+    """Return a card's table [input] in one line; by default, as an example, that of most ImageNet networks."""
+    return f"input = {{ {', '.join(input_lines(space))} }}"
+
+
+def card_lines(space: InputSpace = IMAGENET, **fields: str) -> str:
+    """Return lines of a card for an error message, joined by " and ": ``fields`` as text, then the input."""
+    return " and ".join(
+        f"`{line}`" for line in [*(f'{key} = "{text}"' for key, text in fields.items()), input_line(space)]
+    )

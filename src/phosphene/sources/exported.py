@@ -9,6 +9,7 @@ import json
 import shlex
 import zipfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from phosphene.errors import CardError, TrustError
+from phosphene.sources.libraries import ChangedInput
 from phosphene.textfile import is_file, missing, refuse_no_model
 
 Shape = tuple["int | None", ...]  # (n, c, h, w); None if any size is accepted
@@ -85,8 +87,10 @@ def conversion(path: Path) -> str:
     return f" A {kind} has to be converted first: {recipe}; then `phosphene card` drafts its card."
 
 
-def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None"]:
-    """Load an exported network (.pt2, .onnx, TorchScript) for inputs of ``shape``; return it, and its largest batch or ``None``.
+def open_exported(
+    path: Path, shape: tuple[int, int, int], *, trust: bool
+) -> tuple[nn.Module, "int | None", tuple[str, ...]]:
+    """Load an exported network (.pt2, .onnx, TorchScript) for inputs of ``shape``.
 
     Args:
         path: The file, of a format that :func:`format_of` knows.
@@ -94,7 +98,7 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
         trust: Whether loading may run code that the file holds.
 
     Returns:
-        The network, and how many images it takes at once (``None``: any number).
+        The network, how many images it takes at once (``None``: any number), and notes for the user.
 
     Raises:
         CardError: the file is missing or damaged, or the network takes images of another shape.
@@ -102,57 +106,46 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
         TrustError: loading needs ``trust``.
     """
     if not path.is_file():
-        raise CardError(missing("exported network", path, "Correct the card, or put the file there."))
-    check_trust(path, trust=trust)
-    network, shapes = load_file(path)
+        raise CardError(missing("exported network", path))
+    network, shapes, notes = load_file(path, trust=trust)
     if shapes is None:
-        return network, None
+        return network, None, notes
     if len(shapes) != 1:
         raise CardError(f"{path} takes {len(shapes)} tensors; a classifier takes one: the images.")
     batch, *sides = shapes[0]
     fixed = FixedBatch(network, batch) if batch else network
     batch = batch or getattr(network, "batch", None)
-    if _fits(sides, (*shape[1:], shape[0])) and not _fits(sides, shape):
-        return ChannelsLast(fixed), batch
+    if _fits(sides, (*shape[1:], shape[0])) and not _fits(sides, shape):  # as TensorFlow and Keras have them
+        return ChangedInput(fixed, partial(torch.permute, dims=(0, 2, 3, 1))), batch, notes
     if not _fits(sides, shape):
         listed = ", ".join("any" if side is None else str(side) for side in sides)
         raise CardError(f"{path} takes images of shape ({listed}), but its card declares {shape}: correct [input].")
-    return fixed, batch
+    return fixed, batch, notes
 
 
-def load_file(path: Path) -> tuple[nn.Module, "list[Shape] | None"]:
-    """Load the exported network at ``path`` by the module of its format; return it and the shapes of its inputs, if known; CardError."""
-    refuse_no_model(path, CardError)
-    source: Any = importlib.import_module((format_of(path) or TORCHSCRIPT).module)
-    loaded: tuple[nn.Module, list[Shape] | None] = source.load(path)
-    return loaded
+def load_file(path: Path, *, trust: bool) -> tuple[nn.Module, "list[Shape] | None", tuple[str, ...]]:
+    """Load the exported network at ``path``; return it, the shapes of its inputs, if known, and notes for the user.
 
-
-def check_trust(path: Path, *, trust: bool) -> None:
-    """Raise TrustError if the exported network at ``path`` is of a format whose loading may run code, and ``trust`` is false."""
-    risk = (format_of(path) or TORCHSCRIPT).risk
-    if risk and not trust:
+    Raises:
+        CardError: the file is damaged.
+        ExtraError: the library that loads it is missing or broken.
+        TrustError: loading may run code, and ``trust`` is false.
+    """
+    kind = FORMATS.get(path.suffix.lower(), TORCHSCRIPT)  # which may have any other suffix
+    if kind.risk and not trust:
         raise TrustError(
-            f"loading {path} {risk}: add --trust (trust=True in Python) if you know who made it, or save the network's "
+            f"loading {path} {kind.risk}: add --trust (trust=True in Python) if you know who made it, or save the network's "
             "state dict as .safetensors and write a card with arch or factory."
         )
+    refuse_no_model(path, CardError)
+    source: Any = importlib.import_module(kind.module)
+    network, shapes = source.load(path)
+    return network, shapes, kind.notes
 
 
 def _fits(sides: "list[int | None]", shape: tuple[int, ...]) -> bool:
     """Return whether images of ``shape`` fit an input whose sides are given, with ``None`` for a side of any length."""
     return len(sides) == len(shape) and all(side in (None, own) for side, own in zip(sides, shape, strict=True))
-
-
-class ChannelsLast(nn.Module):
-    """Wraps a network that takes (n, h, w, c), as TensorFlow's and Keras's do, so that it takes pixels (n, c, h, w)."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: Tensor) -> Any:
-        """Return the network's output for pixels (n, c, h, w); the network gets them with channels last, (n, h, w, c)."""
-        return self.network(pixels.permute(0, 2, 3, 1))
 
 
 class FixedBatch(nn.Module):

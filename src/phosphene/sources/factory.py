@@ -21,7 +21,7 @@ from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, TrustError, first_few, nearest, one_line
-from phosphene.sources.card_example import card_lines
+from phosphene.sources.draft import card_lines
 from phosphene.sources.libraries import fixed_seed
 from phosphene.textfile import missing
 

@@ -4,8 +4,9 @@ A classifier's labels come from ``id2label``, the input space from what the imag
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from phosphene.classifier import Classifier
 from phosphene.errors import CardError, ExtraError, SpecError, TrustError, WeightsError, first_line, one_line
 from phosphene.extras import install_command, require
 from phosphene.sources.hf_two_tower import HubTwoTower, is_two_tower
-from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, what_to_give
+from phosphene.sources.libraries import ChangedInput, fixed_seed, offline_if_unreachable, what_to_give
 from phosphene.textfile import is_dir, is_file, missing, read_text
 
 MAX_CONFIG_BYTES = 10_000_000  # bytes
@@ -58,9 +59,9 @@ def load(rest: str, *, trust: bool) -> Classifier:
     size, mean, std, order = read_processor(processor, config.vision_config if two_towers else config)
     is_reordered = order != tuple(range(len(order)))
     if is_reordered and two_towers:
-        module.images = ReorderedChannels(module.images, order)
+        module.images = ChangedInput(module.images, partial(_reordered, order=list(order)))
     elif is_reordered:
-        module = ReorderedChannels(module, order)
+        module = ChangedInput(module, partial(_reordered, order=list(order)))
     return Classifier(
         module.eval(),
         size=size,
@@ -112,7 +113,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     library = require("transformers", "hf")
     path = Path(name)
     if not path.exists():
-        raise CardError(f"arch hf:{name}: {missing('config file', path, 'Correct the card, or put the file there.')}")
+        raise CardError(f"arch hf:{name}: {missing('config file', path)}")
     with one_line(CardError, f"arch hf:{name} is not a config of transformers"):
         config = library.AutoConfig.for_model(**json.loads(read_text(path, MAX_CONFIG_BYTES)))
     with one_line(CardError, f"hf:{name} failed"), fixed_seed():
@@ -120,16 +121,9 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     return network
 
 
-class ReorderedChannels(nn.Module):
-    """Wraps a network that takes its channels in another order, such as BGR, so that it takes RGB."""
-
-    def __init__(self, network: nn.Module, order: Sequence[int]) -> None:
-        super().__init__()
-        self.network, self.order = network, list(order)
-
-    def forward(self, pixels: Tensor) -> Any:
-        """Return the network's output for pixels (n, c, h, w), whose channels it gets in its own order."""
-        return self.network(pixels[:, self.order])
+def _reordered(pixels: Tensor, order: list[int]) -> Tensor:
+    """Return pixels (n, c, h, w) with their channels in another order, such as BGR."""
+    return pixels[:, order]
 
 
 def read_processor(

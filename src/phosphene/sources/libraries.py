@@ -1,17 +1,20 @@
-"""What the sources that load from model libraries and from the Hugging Face hub share."""
+"""What several sources share: random weights, downloads, messages, and networks that take images in another form."""
 
+import importlib
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import torch
+from torch import Tensor, nn
 
 from phosphene.errors import SpecError, WeightsError, first_few, nearest, one_line
 from phosphene.extras import require
+from phosphene.input_space import InputSpace
 from phosphene.textfile import nearby
 
 # NAME@random: the architecture without its weights.
@@ -42,6 +45,18 @@ def check_name(library: str, name: str, known: list[str]) -> None:
         raise SpecError(f"{library} has no classifier {name!r}.{fix}")
 
 
+def build_arch(arch: str, classes: int, space: InputSpace) -> nn.Module:
+    """Return the network that a card's ``arch`` names, ``LIBRARY:NAME``, with the same random weights every time.
+
+    Raises:
+        PhospheneError: as ``build`` of the library's module says.
+    """
+    library, _, name = arch.partition(":")
+    source: Any = importlib.import_module(f"phosphene.sources.{library}")
+    network: nn.Module = source.build(name, classes=classes, size=space.size, channels=space.channels)
+    return network
+
+
 def fetching(spec: str, weights: object = "") -> AbstractContextManager[None]:
     """Return a context for downloading the weights of ``spec``, in which a failure becomes a WeightsError.
 
@@ -49,12 +64,6 @@ def fetching(spec: str, weights: object = "") -> AbstractContextManager[None]:
     """
     fix = f'take {spec}@{RANDOM}, or a card with arch = "{spec}" and weights that lie on this machine.'
     return one_line(WeightsError, f"weights {weights or f'of {spec}'} cannot be fetched", fix)
-
-
-def per_channel(values: "Sequence[float] | float", channels: int) -> list[float]:
-    """Return a list of one value per channel; a single value stands for all channels."""
-    numbers = [float(value) for value in (values if isinstance(values, Sequence) else [values])]
-    return numbers * (channels if len(numbers) == 1 else 1)
 
 
 def what_to_give(folder: Path) -> str:
@@ -67,6 +76,23 @@ def what_to_give(folder: Path) -> str:
     cards = nearby(folder / "card.toml", lambda one: one.suffix == ".toml")
     given = f"give one of its cards, {cards}" if cards else "give a file in it, or a folder written by save_pretrained"
     return f"{folder} has no config.json: {given}."
+
+
+class ChangedInput(nn.Module):
+    """Wraps a network that takes images in another form, such as channels last, BGR or 0 to 255, so that it takes pixels.
+
+    Args:
+        network: The network.
+        change: Function, which can be pickled, that makes the network's input from pixels (n, c, h, w).
+    """
+
+    def __init__(self, network: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network, self.change = network, change
+
+    def forward(self, pixels: Tensor) -> Any:
+        """Return the network's output, or outputs, for pixels (n, c, h, w)."""
+        return self.network(self.change(pixels))
 
 
 @contextmanager

@@ -7,16 +7,19 @@ import importlib
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from phosphene.errors import CardError, one_line
 from phosphene.extras import require
 from phosphene.sources.exported import Shape
-from phosphene.sources.onnx_resize import Resize, Rule
+from phosphene.sources.libraries import ChangedInput
+from phosphene.sources.onnx_layers import Resize, Rule, Slice
 
 # Operators that compute a weight of at most about the size of their input, so that no file fills the memory.
 FOLDED_OPERATORS = {
@@ -60,12 +63,13 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
         model = _at_known_version(model)
         _rename_nodes(model, onnx)
         shapes = _input_shapes(model)
-        operators = importlib.import_module("phosphene.sources.onnx_operators")
-        operators.register()
+        importlib.import_module("phosphene.sources.onnx_operators").register()
         network: nn.Module = converter.convert(model)
-        _mend(network, model, onnx, operators.Slice)
+        _mend(network, model, onnx)
     kinds = [value.type.tensor_type.elem_type for value in _inputs(model)]
-    return (BytesInput(network) if kinds == [onnx.TensorProto.UINT8] else network), shapes
+    if kinds == [onnx.TensorProto.UINT8]:  # it begins with their cast to floats, which floats pass, too
+        network = ChangedInput(network, partial(torch.mul, other=255))
+    return network, shapes
 
 
 def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
@@ -116,13 +120,13 @@ def _rename_nodes(model: Any, onnx: Any) -> None:
             node.attribute.add(name="reverse", i=0, type=onnx.AttributeProto.INT)
 
 
-def _mend(network: nn.Module, model: Any, onnx: Any, slice_module: type[nn.Module]) -> None:
+def _mend(network: nn.Module, model: Any, onnx: Any) -> None:
     """Replace, in place, each Slice of a converted network, and each Resize that torch does otherwise than the ``model`` says.
 
     Layer normalisations get the shape of their weights: onnx2torch takes it from the input, whose shape may be open.
     """
     for node in [node for node in model.graph.node if node.op_type == "Slice"]:
-        setattr(network, node.name, slice_module())
+        setattr(network, node.name, Slice())
     for layer in [one for one in network.modules() if isinstance(one, nn.LayerNorm)]:
         layer.normalized_shape = tuple(layer.weight.shape)
     for node in [node for node in model.graph.node if node.op_type == "Resize"]:
@@ -198,15 +202,3 @@ def _inputs(model: Any) -> list[Any]:
     """Return an ONNX model's inputs without its weights."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
-
-
-class BytesInput(nn.Module):
-    """Wraps a network that takes 8-bit images, 0 to 255, and begins with their cast to floats, which floats pass, too."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: Tensor) -> Any:
-        """Return the network's output for pixels in [0, 1]."""
-        return self.network(pixels * 255)

@@ -80,20 +80,3 @@ class Split(nn.Module):
         """Return the parts of ``values``, whose lengths along the axis are ``sizes`` (parts,) if they are given."""
         lengths = -(-values.shape[self.axis] // self.parts) if sizes is None else sizes.tolist()
         return torch.split(values, lengths, self.axis)
-
-
-class Slice(nn.Module):
-    """Takes parts of a tensor; onnx2torch indexes by lists, which torch is about to read otherwise."""
-
-    def forward(self, values: Tensor, starts: Tensor, ends: Tensor, axes: Any = None, steps: Any = None) -> Tensor:
-        """Return ``values`` from ``starts`` to ``ends``, each (axes,); ``steps`` may be negative."""
-        axes = range(len(starts)) if axes is None else axes.tolist()
-        steps = [1] * len(starts) if steps is None else steps.tolist()
-        for axis, start, end, step in zip(axes, starts.tolist(), ends.tolist(), steps, strict=True):
-            if step < 0:
-                part = slice(-start - 1, -end - 1, -step)
-                values = values.flip(axis)
-            else:
-                part = slice(start, end, step)
-            values = values.movedim(axis, 0)[part].movedim(0, axis)
-        return values

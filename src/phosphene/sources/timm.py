@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from phosphene.classifier import Classifier
@@ -37,8 +38,8 @@ def load(rest: str, *, trust: bool) -> Classifier:
     return Classifier(
         module.float().eval(),
         size=(height, width),
-        mean=libraries.per_channel(config["mean"], channels),
-        std=libraries.per_channel(config["std"], channels),
+        mean=np.broadcast_to(config["mean"], channels).tolist(),  # a single value stands for all channels
+        std=np.broadcast_to(config["std"], channels).tolist(),
         labels=_labels(timm, module),
         name=f"{name}-{libraries.RANDOM}" if at else name,
         notes=[libraries.RANDOM_WEIGHTS_NOTE] if at else [],

@@ -65,8 +65,8 @@ def load_weights(module: nn.Module, path: Path, *, network: str) -> tuple[str, .
         match_names({key: shape for file in files for key, shape in _read_shapes(file).items()}, module, path, network)
     state = read_state_dict(path)
     put_tensors(state, module, path, network)
-    _, prefix, num_fitting = _pair(_shapes(state), _shapes(module.state_dict()))
-    return (f"of several weights in {path.name}, those named {prefix}* are used",) if num_fitting > 1 else ()
+    _, chosen = _pair(_shapes(state), _shapes(module.state_dict()))
+    return () if chosen is None else (f"of several weights in {path.name}, those named {chosen}* are used",)
 
 
 def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", network: str) -> None:
@@ -100,7 +100,7 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
         WeightsError: names or shapes do not fit.
     """
     module_shapes = _shapes(module.state_dict())
-    names, _, _ = _pair(state, module_shapes)
+    names, _ = _pair(state, module_shapes)
     starts = {key.removesuffix(name) for name, key in names.items() if name in module_shapes}
     if len(starts) == 1:  # what a wrapper's name stands before alone: {"module": ..., "optimizer": ...}
         start = starts.pop()
@@ -124,7 +124,7 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
 def count_rows(module: nn.Module, path: Path, classes: int) -> int:
     """Return how many rows a weights file has for the tensor with ``classes`` rows; ``classes`` if it lacks that."""
     shapes, module_shapes = _shapes(read_state_dict(path)), _shapes(module.state_dict())
-    names, _, _ = _pair(shapes, module_shapes)
+    names, _ = _pair(shapes, module_shapes)
     for name, shape in module_shapes.items():
         file_shape = shapes[names[name]] if name in names else ()
         if shape and file_shape and shape[0] == classes != file_shape[0] and shape[1:] == file_shape[1:]:
@@ -141,8 +141,8 @@ def _may_be_extra(name: str) -> bool:
     return name.startswith(AUXILIARY + LOSS_PREFIXES) or name.rpartition(".")[2] in COUNTER_NAMES
 
 
-def _pair(state: Shapes, module_shapes: Shapes) -> tuple[dict[str, str], str, int]:
-    """Return the names below the best prefix in a file -> their keys there, that prefix, and how many prefixes are as good.
+def _pair(state: Shapes, module_shapes: Shapes) -> tuple[dict[str, str], "str | None"]:
+    """Return the names below the best prefix in a file -> their keys there, and that prefix if others are as good, else ``None``.
 
     The best prefix (``module.``, ``state_dict.model.``, ...) is the one under which most of the network's own names and
     shapes are, of equal ones that of an average (``ema``); what is outside it belongs to something else. Names are without
@@ -160,7 +160,8 @@ def _pair(state: Shapes, module_shapes: Shapes) -> tuple[dict[str, str], str, in
     most = max(counts.values(), default=0)
     ties = [prefix for prefix, count in counts.items() if count == most]
     best = max(ties, key=lambda prefix: bool(AVERAGE.search(prefix)), default="")
-    return {name.removeprefix(best): key for name, key in keys.items() if name.startswith(best)}, best, len(ties)
+    names = {name.removeprefix(best): key for name, key in keys.items() if name.startswith(best)}
+    return names, best if len(ties) > 1 else None
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -177,7 +178,7 @@ def _files(path: Path) -> list[Path]:
     files = _shards(path) if path.is_file() and path.name.endswith(INDEX) else [path]
     for file in files:
         if not file.is_file():
-            raise WeightsError(missing("weights file", file, "Correct the card, or put the file there."))
+            raise WeightsError(missing("weights file", file))
         refuse_no_model(file, WeightsError)
     return files
 

@@ -1,10 +1,27 @@
-"""ONNX's ``Resize`` where torch's ``interpolate``, which onnx2torch takes, gives other values: by the definition in ONNX's operators."""
+"""Layers in place of those of onnx2torch: ONNX's ``Slice``, and its ``Resize`` where torch's ``interpolate`` gives other values."""
 
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+
+class Slice(nn.Module):
+    """Takes parts of a tensor; onnx2torch indexes by lists, which torch is about to read otherwise."""
+
+    def forward(self, values: Tensor, starts: Tensor, ends: Tensor, axes: Any = None, steps: Any = None) -> Tensor:
+        """Return ``values`` from ``starts`` to ``ends``, each (axes,); ``steps`` may be negative."""
+        axes = range(len(starts)) if axes is None else axes.tolist()
+        steps = [1] * len(starts) if steps is None else steps.tolist()
+        for axis, start, end, step in zip(axes, starts.tolist(), ends.tolist(), steps, strict=True):
+            if step < 0:
+                part = slice(-start - 1, -end - 1, -step)
+                values = values.flip(axis)
+            else:
+                part = slice(start, end, step)
+            values = values.movedim(axis, 0)[part].movedim(0, axis)
+        return values
 
 
 class Rule(NamedTuple):
@@ -27,7 +44,7 @@ class Rule(NamedTuple):
 
 
 class Resize(nn.Module):
-    """Resizes images (n, c, h, w) as a :class:`Rule` says; there may be other dimensions after the second.
+    """Resizes images (n, c, h, w) by ONNX's definition, as a :class:`Rule` says; there may be other dimensions after the second.
 
     Raises:
         ValueError: its coordinates depend on a region of the image.
