@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from phosphene.concepts import Concept, Sides
 from phosphene.errors import CardError, ConceptError
-from phosphene.labels import INDEX, OPERATOR, Labels, first_synonym
+from phosphene.labels import INDEX, OPERATOR, Labels, first_synonym, unambiguous_name
 from phosphene.prompts import TEXT, label_of, replace_prompts
 from phosphene.units import UNIT_PREFIXES
 
@@ -66,10 +66,8 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
         index = _index_of_expression(text, concepts_by_index.values())
         positions = [indices.index(index)] if index in concepts_by_index else []
     if len(positions) > 1:
-        listing = "; ".join(
-            f"{indices[position]} ({concepts_by_index[indices[position]].label})" for position in positions
-        )
-        raise ConceptError(f"{text!r} names {len(positions)} classes: give the index of one, {listing}.")
+        listing = " or ".join(repr(unambiguous_name(indices[one], labels[one])) for one in positions)
+        raise ConceptError(f"{text!r} names {len(positions)} classes: write {listing}.")
     if not positions:
         examples = list(concepts_by_index.values())[:12]
         listing = ", ".join(

@@ -110,8 +110,8 @@ class Labels(Sequence[str]):
         if len(indices) == 1:
             return indices[0]
         if indices:
-            listing = "; ".join(self._described(index) for index in indices)
-            raise ConceptError(f"{text!r} names {len(indices)} {self.what[1]}: give the index of one, {listing}.")
+            listing = " or ".join(self._described(index) for index in indices)
+            raise ConceptError(f"{text!r} names {len(indices)} {self.what[1]}: write {listing}.")
         examples = first_few([*self.groups, *map(first_synonym, self._names)])
         hint = nearest(text, [*self._indices, *self.groups]) or f" Try an index, or one of {examples}."
         if INDEX.fullmatch(text):
@@ -186,12 +186,12 @@ class Labels(Sequence[str]):
         return [index for index in indices if index < len(self)]
 
     def _described(self, index: int) -> str:
-        """Return a class as index and label for an error message, with its neighbours if the label is not unique."""
+        """Return what names a class for an error message, with its label, or its neighbours if that is not unique."""
         name = self._names[index]
-        if self._names.count(name) == 1:
-            return f"{index} ({name})"
-        neighbours = [self.short(neighbour) for neighbour in (index - 1, index + 1) if 0 <= neighbour < len(self)]
-        return f"{index} ({name}; next to {' and '.join(neighbours)})"
+        if self._names.count(name) > 1:
+            neighbours = [self.short(neighbour) for neighbour in (index - 1, index + 1) if 0 <= neighbour < len(self)]
+            name = f"next to {' and '.join(neighbours)}"
+        return f"{unambiguous_name(index, self._names[index])!r} ({name})"
 
     def same(self, index: int, label: str) -> bool:
         """Return whether class ``index`` exists and has the synonyms of ``label`` in the same order."""

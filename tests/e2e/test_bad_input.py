@@ -111,9 +111,9 @@ def test_unknown_concept(refused):
 
 def test_ambiguous_concept(refused):
     line = refused("-c", "crane")
-    assert "1 (crane; next to lion and crane); 2 (crane; next to crane and maillot)" in line
+    assert "write 'crane (1)' (next to lion and crane) or 'crane (2)' (next to crane and maillot)." in line
     line = refused("-c", "maillot")
-    assert "3 (maillot); 4 (maillot, tank suit)" in line
+    assert "'maillot (3)' (maillot) or 'maillot (4)' (maillot, tank suit)" in line
 
 
 def test_no_concept_and_too_many(refused):
