@@ -72,7 +72,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
                 hints.update(typing.get_type_hints(function))
         for option, value in binding.arguments.items():
             if option in hints and (type_names := wanted(hints[option], value)):
-                raise ArgumentError(f"{option} is {describe(value)}; it must be {type_names}.")
+                hint = ": seed=3, seeds=2 makes maps of the seeds 3 and 4" * (option == "seeds")
+                raise ArgumentError(f"{option} is {describe(value)}; it must be {type_names}{hint}.")
             # A name, as that of a classifier, is no path.
             if option != "name" and isinstance(value, str | PathLike) and "\0" in str(value):
                 raise ArgumentError(f"{option} is {describe(value)}; leave out the null character, which no path has.")

@@ -1,5 +1,6 @@
 """A concept map: what a classifier means by one class, and how the map was computed."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -123,7 +124,7 @@ class ConceptMap:
         device: The device that it was made on, ``cpu`` or ``cuda:0``; empty if that is not known.
         precision: The precision that it was made in: ``fp32``, ``tf32``, ``bf16`` or ``fp64``; empty if that is not known.
         origin: Classifier, samples and recipe that it was made from, as ``map_concepts`` returns it; ``None`` of a map that
-            was read from a run, whose ``run.json`` names them, and of a copy by ``pickle`` or ``copy``.
+            was read from a run, whose ``run.json`` names them, and of a copy by ``pickle``, ``copy`` or ``replace``.
         locations: The run directories that it was read from or written to, as absolute paths, each with the hash of its tensors.
     """
 
@@ -144,18 +145,43 @@ class ConceptMap:
     expression: "Concept | None" = None
     device: str = ""
     precision: str = ""
-    origin: "MapOrigin | None" = None
-    # A map made of this one by replace() is in memory only.
+    # A map made of this one by replace() is another one, so it is in memory only, and nothing is known of how it was made.
+    origin: "MapOrigin | None" = field(default=None, init=False, repr=False)
     locations: tuple[tuple[Path, str], ...] = field(default=(), init=False, repr=False)
+    _nu_sha256: str = field(default="", init=False, repr=False)
+
+    def made_from(self, origin: "MapOrigin") -> Self:
+        """Note what this map was made from; return the map."""
+        vars(self).update(origin=origin, _nu_sha256=self._hash_of_nu())
+        return self
 
     def stored_in(self, run: Path, sha256: str) -> Self:
         """Note that the run directory holds this map, with that hash of its tensors; return the map."""
-        vars(self)["locations"] = (*self.locations, (run.absolute(), sha256))  # the one thing about a map that changes
+        vars(self).update(locations=(*self.locations, (run.absolute(), sha256)), _nu_sha256=self._hash_of_nu())
         return self
+
+    @property
+    def is_altered(self) -> bool:
+        """Whether ``nu`` has been written to since the map was made or read, so that its figures are of another one."""
+        return bool(self._nu_sha256) and self._nu_sha256 != self._hash_of_nu()
+
+    def _hash_of_nu(self) -> str:
+        return hashlib.sha256(self.nu.numpy(force=True).tobytes()).hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what ``pickle`` stores: not the network and the samples, which may be large, or impossible to store."""
         return {**vars(self), "origin": None}
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other is a map of the same concept and seed, with the same ``nu``: a copy, or one read again."""
+        if not isinstance(other, ConceptMap):
+            return NotImplemented
+        return self is other or (
+            self.job == other.job and np.array_equal(self.nu.numpy(force=True), other.nu.numpy(force=True))
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.job)
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.nu.shape))

@@ -54,7 +54,17 @@ LOSSES = ("cross-entropy", "log-odds", "soft-log-odds")
 
 
 CHANGED = " with changes"  # end of the name of a built-in recipe of which fields were changed
-RECIPES: "dict[str, Recipe]" = {}
+
+
+class _Recipes(dict[str, "Recipe"]):
+    """The built-in recipes by name; another name is a RecipeError that says which there are."""
+
+    def __missing__(self, name: str) -> "Recipe":
+        hint = nearest(str(name), list(self)) or f" Known: {', '.join(self)}, or a .toml file."
+        raise RecipeError(f"no recipe is called {str(name)!r}.{hint}")
+
+
+RECIPES = _Recipes()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -251,14 +261,10 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
     """
     if isinstance(recipe, Recipe):
         base = recipe
-    elif str(recipe) in RECIPES:
-        base = RECIPES[str(recipe)]
     elif str(recipe).endswith(".toml"):
         base = _from_toml(Path(recipe))
     else:
-        names = list(RECIPES)
-        hint = nearest(str(recipe), names) or f" Known: {', '.join(names)}, or a .toml file."
-        raise RecipeError(f"no recipe is called {str(recipe)!r}.{hint}")
+        base = RECIPES[str(recipe)]
     _refuse_unknown(overrides or {})
     changes = {key: _parse_setting(key, value) for key, value in (overrides or {}).items()}
     return base.replace(**changes)

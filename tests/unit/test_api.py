@@ -148,6 +148,12 @@ def test_a_network_that_is_trained_on_is_another_one(tmp_path, monkeypatch):
     for judge in (ph.score, ph.check):
         with pytest.raises(PhospheneError, match="tiny has changed since these maps were made: map it again"):
             judge(maps, progress=False)
+    old_weights = tiny.classifier()
+    assert (
+        len(ph.score(maps, old_weights, progress=False))
+        == len(ph.check(maps, model=old_weights, only="fidelity", progress=False))
+        == 1
+    )
     saved = maps.save("saved")
     assert saved.facts()["model"]["sha256"] == sha256 != network.sha256
     assert read_predictions(saved) == []  # what the network predicts now is not what the maps' own predicted
@@ -422,6 +428,10 @@ WRONG = {
     "out": (lambda _: ph.map_concepts("demo:shapes", "star", out=5), "out is int '5'; it must be text or a path"),
     "trust": (lambda _: ph.load("demo:shapes", trust="no"), "trust is str 'no'; it must be True or False"),
     "frames": (lambda _: ph.map_concepts("demo:shapes", "star", frames="x"), "must be a whole number"),
+    "seeds one by one": (
+        lambda _: ph.map_concepts("demo:shapes", "star", seeds=[3, 4]),
+        "number: seed=3, seeds=2 makes maps",
+    ),
     "a bool for a number": (lambda _: ph.map_concepts("demo:shapes", "star", seeds=True), "must be a whole number"),
     "callback": (lambda _: ph.map_concepts("demo:shapes", "star", on_progress=3), "must be a function"),
     "pool": (lambda _: ph.load_samples("synthetic:noise", 96), "give the classifier"),

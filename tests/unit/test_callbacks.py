@@ -79,6 +79,16 @@ def test_classes_with_one_first_synonym_are_logged_apart():
     assert "phosphene/crane (2)/p_class" in {tag for _, tag, _ in kept.rows}
 
 
+def test_an_epoch_is_a_number():
+    look = MapEvery(tiny.classifier(), [0], **FAST)
+    for wrong, says in (
+        (("3",), "epoch is str '3'; it must be a whole number"),
+        ((), "missing a required argument: 'epoch'"),
+    ):
+        with pytest.raises(PhospheneError, match=says):
+            look(*wrong)
+
+
 def test_the_generators_are_given_back_also_after_an_error():
     look = MapEvery(tiny.classifier(), [0], **FAST)
     with torch.no_grad():

@@ -121,7 +121,7 @@ def test_parts_of_a_run_and_lists_in_memory_are_scored_one_by_one(stored, in_mem
     assert seen[1] == (1, 2, "tiny on maps by tiny (quick with changes)")
     assert files(stored.run) == []
     assert [one.maps for one in ph.score([in_memory["lion"], in_memory[0]], progress=False)] == [2, 1]
-    unknown = [replace(one, origin=None) for one in in_memory]
+    unknown = [replace(one) for one in in_memory]
     scores = ph.score([stored[:1], stored.run.path, unknown, stored], network, progress=False)
     assert [(one.source, one.maps) for one in scores] == [("tiny", 1), ("tiny", 4), ("source", 4)]
     assert files(stored.run) == ["scores.json", "report.html"]
@@ -249,7 +249,31 @@ def test_a_map_that_was_changed_is_not_the_one_in_the_run(network, tmp_path):
     changed = replace(one, nu=-one.nu)
     assert [path for path, _ in one.locations] == [tmp_path / "run"]
     assert changed.locations == ()
-    assert not hasattr(ph.score(changed, progress=False)[0], "run")
+    assert changed.origin is None
+    (score,) = ph.score(changed, network, progress=False)
+    assert (score.source, hasattr(score, "run")) == ("source", False)
+    for command in (ph.ConceptMaps([changed]).save, lambda _: ph.score(changed)):
+        with pytest.raises(PhospheneError, match=r"do not know what they were made from \(copies by replace"):
+            command(tmp_path / "changed")
+    assert not (tmp_path / "changed").exists()
+
+
+def test_a_map_that_was_written_to_is_neither_saved_nor_taken_for_the_one_in_the_run(network, tmp_path):
+    maps = ph.map_concepts(network, 4, out=tmp_path / "run", **HOW)
+    read = list(maps.run)
+    for one in (maps[0], read[0]):
+        one.nu.mul_(-1)
+    with pytest.raises(PhospheneError, match=r"the map of maillot has been altered, .*: make it again"):
+        maps.save(tmp_path / "altered")
+    assert not (tmp_path / "altered").exists()
+    assert maps.run is ph.ConceptMaps(read).run is None
+    assert not hasattr(ph.score(read, network, progress=False)[0], "run")
+
+
+def test_a_map_that_is_given_twice_counts_once(in_memory, network):
+    copies = pickle.loads(pickle.dumps(in_memory))  # noqa: S301  (our own)
+    (once,), (twice,) = (ph.score(maps, network, progress=False) for maps in (in_memory, in_memory + copies))
+    assert twice == once
 
 
 # --- what maps know
@@ -278,6 +302,8 @@ def test_what_made_a_map_is_no_part_of_its_equality_repr_or_pickle(in_memory):
     assert one.origin.classifier.name not in repr(one)
     read, copied = pickle.loads(pickle.dumps(one)), copy.copy(one)  # noqa: S301  (our own)
     assert read.origin is copied.origin is None
+    assert read == one == copied
+    assert len({read, one, copied, in_memory[1]}) == 2
     assert torch.equal(read.nu, one.nu)
     assert in_memory.index(one) == 0
 
@@ -299,7 +325,7 @@ def test_maps_that_know_nothing_say_so(network):
     made = ph.ConceptMaps([tiny.concept_map(0), tiny.concept_map(4)])
     assert ph.score(made, network, progress=False)[0].source == "source"
     for command in (ph.score, ph.check):
-        with pytest.raises(PhospheneError, match="do not know what they were made from: give what map_concepts"):
+        with pytest.raises(PhospheneError, match=r"do not know what they were made from .*: give what map_concepts"):
             command(made, progress=False)
 
 
@@ -314,8 +340,17 @@ def test_a_run_is_indexed_as_a_list_of_its_maps_is(stored):
     assert places([run[0], run[-1]]) == places([stored[0], stored[-1]])
     assert places(run) == places(ph.ConceptMaps(run)) == places(stored)
     assert run["lion"].grid(columns=1).columns == 1
+    assert [run[0] in part for part in (run[:1], list(run), run[1:])] == [True, True, False]
+    assert type(run[:].copy()) is ph.ConceptMaps
     with pytest.raises(IndexError):
         run[4]
+
+
+def test_a_name_of_two_classes_is_refused_with_names_that_find_each():
+    maps = ph.ConceptMaps([tiny.concept_map(2), tiny.concept_map(1)])  # whose indices are no positions in the list
+    with pytest.raises(PhospheneError, match=r"'crane' names 2 classes: write 'crane \(2\)' or 'crane \(1\)'\."):
+        maps["crane"]
+    assert [maps[name][0].index for name in ("crane (1)", "crane (2)")] == [1, 2]
 
 
 def test_a_slice_of_scores_is_of_their_kind(network, in_memory):

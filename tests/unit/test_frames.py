@@ -4,6 +4,7 @@ import io
 import json
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -240,12 +241,19 @@ def test_what_cannot_be_filmed_is_refused(filmed, options, kind, says):
     assert not list(filmed.path.glob("film*"))
 
 
+def test_frames_are_those_of_the_runs_own_maps(filmed):
+    own = next(filmed.maps())
+    for other in (replace(own), tiny.concept_map(own.index, own.seed), 0):
+        with pytest.raises(RunError, match=r"is no map of .*: give one that was read from it"):
+            filmed.frames(other)
+
+
 def test_a_name_of_two_classes_is_refused_with_their_indices(filmed):
     note = filmed.path / "run.json"
     facts = json.loads(note.read_text(encoding="utf-8"))
     facts["jobs"].append({"index": 2, "label": "crane", "seed": 0})
     note.write_text(json.dumps(facts), encoding="utf-8")
-    with pytest.raises(ConceptError, match=r"'crane' names 2 classes: give the index of one, 1 \("):
+    with pytest.raises(ConceptError, match=r"'crane' names 2 classes: write 'crane \(1\)' or 'crane \(2\)'"):
         write_film(filmed, concepts=["crane"])
 
 

@@ -197,6 +197,9 @@ def test_toml_starts_from_paper_or_from_its_base(tmp_path):
     assert resolve(write(tmp_path, "steps = 5\n")) == Recipe(steps=5, name="own")
     based = resolve(write(tmp_path, 'base = "quick"\nsteps = 5\n'))
     assert based == RECIPES["quick"].replace(steps=5, name="own")
+    for named in (lambda: RECIPES["Vivid"], lambda: resolve("Vivid")):
+        with pytest.raises(RecipeError, match=r"no recipe is called 'Vivid'\. Did you mean vivid\?"):
+            named()
 
 
 @pytest.mark.parametrize(

@@ -246,8 +246,8 @@ class TestScores:
         (in_memory,) = ph.score(maps, other, device="cpu", progress=False)
         assert score.per_concept == in_memory.per_concept
         assert read_predictions(run) == []
-        with pytest.raises(RunError, match=r"do not know what they were made from: .*, or give samples"):
-            ph.score([replace(one, origin=None) for one in maps], other, progress=False)
+        with pytest.raises(RunError, match=r"do not know what they were made from .*, or give samples"):
+            ph.score([replace(one) for one in maps], other, progress=False)
 
     def test_outputs_and_classes_are_scored_apart(self, maps):
         with pytest.raises(ConceptError, match=r"tiny has classes: score them on a network whose card says output"):

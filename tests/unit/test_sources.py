@@ -76,6 +76,7 @@ def test_what_is_no_factory_is_refused(spec, tmp_path, monkeypatch):
     [
         ("torchvison:vgg16", r"Did you mean torchvision:vgg16\?"),
         ("tim:resnet50", r"Did you mean timm:resnet50\?"),
+        ("Demo:Shapes", r"Did you mean demo:shapes\?"),
         ("torchvision:vgg61", "Did you mean .*vgg16"),
         ("torchvision:vgg16@IMAGNET1K_V1", "Known: IMAGENET1K_V1, .*random"),
         ("torchvision:", "phosphene models torchvision"),

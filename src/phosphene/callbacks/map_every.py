@@ -102,10 +102,12 @@ class MapEvery:
             unresolved_concepts = to_concepts(concept_specs, self.classifier)
             self.concepts = resolve_units(unresolved_concepts, self.classifier, self.pool, device=map_device)
 
+    @checked
     def __call__(self, epoch: int) -> "ConceptMaps | None":
         """Compute, log and return the maps if ``epoch`` is a multiple of ``every``; else return ``None``."""
         return None if epoch % self.every else self.map(epoch)
 
+    @checked
     def map(self, epoch: int) -> ConceptMaps:
         """Compute and return maps of the network as it is now, whatever ``every`` is.
 

@@ -17,7 +17,7 @@ from safetensors.torch import save as save_tensors
 from phosphene.checked import checked
 from phosphene.concept_map import ConceptMap, Job, kind_facts
 from phosphene.concepts import Concept
-from phosphene.errors import RunError
+from phosphene.errors import RunError, describe
 from phosphene.image_files import encode
 from phosphene.labels import Labels
 from phosphene.runs.atomic import PART, remove_parts, write_bytes, write_json, writing
@@ -250,7 +250,14 @@ class RunDirectory:
             raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
 
     def frames(self, one: ConceptMap) -> tuple[Image.Image, ...]:
-        """Return the recorded images of a map as it grew, the earliest first; empty if it has none."""
+        """Return the recorded images of a map of this run as it grew, the earliest first; empty if it has none.
+
+        Raises:
+            RunError: the map is of another run, or in memory; or the file is damaged.
+        """
+        paths = [path.resolve() for path, _ in one.locations] if isinstance(one, ConceptMap) else []
+        if self.path.resolve() not in paths:
+            raise RunError(f"{describe(one)} is no map of {self.path}: give one that was read from it.")
         return read_frames(self.folder(one.job, one.label))
 
     def maps(self) -> Iterator[ConceptMap]:

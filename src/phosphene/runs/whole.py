@@ -24,7 +24,7 @@ def run_with(maps: Sequence[ConceptMap]) -> "tuple[RunDirectory | None, bool]":
             continue
         run = RunDirectory(path)
         hashes = run.map_hashes()
-        if all((path, hashes.get((one.index, one.seed))) in one.locations for one in maps):
+        if all((path, hashes.get((one.index, one.seed))) in one.locations and not one.is_altered for one in maps):
             if hashes.keys() == places:
                 return run, True
             holder = holder or run

@@ -173,6 +173,7 @@ def _hint(text: str) -> str:
         return conversion(path)
     likely = nearest(prefix, SOURCES) if colon and prefix else ""
     if likely:
+        rest = rest.casefold() if "demo" in likely else rest  # the names of the demo are in lower case
         return likely.replace("?", f":{rest}?").replace(" or ", f":{rest} or ")
     cards = nearby(path, lambda one: one.suffix == ".toml" and one.is_file() and bool(nearest(path.name, [one.name])))
     if cards:

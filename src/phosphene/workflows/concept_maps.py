@@ -68,6 +68,10 @@ class ConceptMaps(list[ConceptMap]):
             return _is_among(one, [each.concept for each in self])
         return super().__contains__(one)
 
+    def copy(self) -> Self:
+        """Return a new list of the same maps."""
+        return type(self)(self)
+
     def __add__(self, others: Iterable[ConceptMap]) -> Self:  # type: ignore[override]
         return type(self)([*self, *others])
 
@@ -89,7 +93,8 @@ class ConceptMaps(list[ConceptMap]):
         origin = self[0].origin
         if origin is None:
             raise RunError(
-                f"these maps do not know what they were made from: give what map_concepts returned{otherwise}."
+                "these maps do not know what they were made from (copies by replace, copy or pickle do not): give what "
+                f"map_concepts returned{otherwise}."
             )
         for one in self:
             if one.origin is None or one.origin.hashes != origin.hashes:
@@ -128,12 +133,16 @@ class ConceptMaps(list[ConceptMap]):
 
         Raises:
             ConceptError: there are no maps.
-            RunError: the maps do not know what they were made from, or some of them are of another model, recipe or
-                samples, or the directory cannot take them.
+            RunError: the maps do not know what they were made from, or some of them have been altered since, or are of
+                another model, recipe or samples, or the directory cannot take them.
         """
         if Path(path).suffix.lower() in (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".gif"):
             raise RunError(f"maps.save writes a run directory, and {path} is an image: maps.grid().save writes a .png.")
         origin, run = self.require_origin(), OpenRun(path)
+        for one in [one for one in self if one.is_altered]:
+            raise RunError(
+                f"the map of {one.short} has been altered, and its figures are of the old one: make it again."
+            )
         labels = origin.classifier.labels
         run.check(origin.facts, labels)
         with hold(run.path):
@@ -172,7 +181,8 @@ class OpenRun(RunDirectory):
     """A run directory that :func:`open_run` has opened. Its finished maps are found as those of a list of maps are.
 
     ``run["star"]`` are the maps of a concept, ``run[0]`` is the first map in the order of ``run.json``, whatever its class,
-    and ``run[:2]`` are the first two. ``for one in run`` reads one map after the other. Only the maps asked for are read.
+    and ``run[:2]`` are the first two; ``run[:]`` is the list of all, which has ``grid`` and ``report``.
+    ``for one in run`` reads one map after the other. Only the maps asked for are read.
     """
 
     def __iter__(self) -> Iterator[ConceptMap]:

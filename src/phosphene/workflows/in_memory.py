@@ -25,7 +25,7 @@ def read_planned_maps(plan: MapPlan) -> ConceptMaps:
     labels = plan.classifier.labels
     read = (plan.run.read(plan.run.folder(job, job.concept(labels).label)) for job in plan.jobs)
     return ConceptMaps(
-        replace(one, frames=plan.run.frames(one) if plan.frames else (), origin=plan).stored_in(*one.locations[-1])
+        replace(one, frames=plan.run.frames(one) if plan.frames else ()).made_from(plan).stored_in(*one.locations[-1])
         for one in read
     )
 
@@ -62,7 +62,7 @@ def map_in_memory(
             while group := next(groups, []):
                 try:
                     made = map_jobs(engine, pool, group, origin.recipe, report, frames)
-                    maps.extend(replace(one, origin=origin) for one in made)
+                    maps.extend(one.made_from(origin) for one in made)
                 except NumericError as error:
                     half = len(group) // 2
                     if half:

@@ -48,6 +48,7 @@ class JudgedMaps:
         if isinstance(given, JudgedMaps):
             return given
         maps = as_maps(given)
+        maps = maps and ConceptMaps(dict.fromkeys(maps))  # a map that is given twice counts once
         origin = None if maps is None else maps.origin
         run, is_all = (to_run(given), True) if maps is None else run_with(maps)
         facts = run.facts() if run is not None else {} if origin is None else origin.facts
@@ -103,11 +104,15 @@ class JudgedMaps:
             own = None if self.origin is None else self.origin.classifier
             return _model_of_run(self.run, self.facts, own if model is None else model, trust=trust, option=option)
         origin = self._require_origin(otherwise)
-        if model is not None and to_classifier(model, trust=trust).sha256 != origin.hashes[0]:
+        classifier = origin.classifier if model is None else to_classifier(model, trust=trust)
+        if classifier.sha256 != origin.hashes[0] and model is not None:
             raise RunError("these maps were made by another model: leave model out, they know theirs.")
-        if origin.classifier.sha256 != origin.hashes[0]:  # trained on since
-            raise RunError(f"{origin.classifier.name} has changed since these maps were made: map it again.")
-        return origin.classifier
+        if classifier.sha256 != origin.hashes[0]:  # trained on since
+            raise RunError(
+                f"{classifier.name} has changed since these maps were made: map it again, or give a Classifier of the old "
+                f"weights ({option}){otherwise}."
+            )
+        return classifier
 
     def load_samples(self, samples: Samples, shape: tuple[int, int, int]) -> SamplePool:
         """Return the samples that the maps were made from, or others if they are given.
