@@ -1,5 +1,7 @@
 """Numbers as every page, table and message writes them."""
 
+from collections.abc import Sequence
+
 # Where a map of a regression output is right: above this percentile of the samples, or for ``low:`` below the 1st.
 BEYOND = "beyond the 99th percentile"
 # How contrasts are judged; half of them are right by chance.
@@ -46,3 +48,16 @@ def heat(value: float, least: float = 0.0) -> int:
 def count(number: int, one: str, several: str = "") -> str:
     """Return a number with its noun as text, ``1 map`` or ``12 maps``; ``several`` is an irregular plural."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def told_apart(names: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return names of (name, detail, ...), each with those details in parentheses in which others of the same name differ."""
+    texts = []
+    for name, *details in names:
+        same, told = [one for one in names if one[0] == name], list[str]()
+        for place, detail in enumerate(details, start=1):
+            alike = [one for one in same if one[place] == detail]
+            told += [detail] if detail and len(alike) < len(same) else []
+            same = alike
+        texts.append(f"{name} ({', '.join(told)})" if told else name)
+    return texts

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image
 
+from phosphene.formats import rate_text
 from phosphene.image_files import encode, to_data_url
 from phosphene.markup import environment
 
@@ -39,6 +40,13 @@ def piece(name: str, *content: object) -> Markup:
     """Return the HTML of a macro of ``notebook.html``, by name (such as ``table``), filled with ``content``; plain text is escaped."""
     filled: Markup = getattr(_macros(), name)(*content)
     return filled
+
+
+def rate_cell(value: "float | None", interval: "tuple[float, float] | None", classes: int) -> "Cell | str":
+    """Return a rate with its 95 % interval and, unless 0, the number of classes; ``-`` if it is ``None``."""
+    if value is None or interval is None:
+        return "-"
+    return Cell(rate_text(value, interval) + (f" among {classes:,}" if classes else ""), value)
 
 
 def image(content: Image.Image, alt: str, side: int = 160) -> Markup:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
 from phosphene.workflows.concept_maps import OpenRun
 from phosphene.workflows.scan import plan_scan
+from phosphene.workflows.score import RunScore
 from tests import hand, tiny, web
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnol $x_1$'
@@ -128,6 +130,29 @@ def test_a_rate_is_top_1_only_where_all_concepts_are_classes():
 def test_a_score_is_printed_on_one_line():
     expected = "M_score 0.75 [0.40, 0.90], top-1 50 % [40, 90] of 4 maps among 5 classes"
     assert repr(Scores([score()])) == f"[Score(source → other: {expected})]"
+
+
+def test_scores_of_the_same_names_are_told_apart_by_recipe_run_and_weights():
+    base = {field: value for field, value in vars(score(target="net")).items() if field != "target_sha256"}
+    facts = {"target_spec": "x", "maps_sha256": "y"}
+    rows = [
+        ("runs/a", "quick", "1" * 64),
+        ("runs/a", "quick", "2" * 64),
+        ("runs/b", "quick", "2" * 64),
+        ("runs/c", "paper", "2" * 64),
+    ]
+    scores = Scores(
+        RunScore(**base, run=Path(run), recipe=recipe, target_sha256=sha, **facts) for run, recipe, sha in rows
+    )
+    names = [
+        "source (quick, runs/a) → net (11111111)",
+        "source (quick, runs/a) → net (22222222)",
+        "source (quick, runs/b) → net (22222222)",
+        "source (paper) → net (22222222)",
+    ]
+    assert re.findall(r"RunScore\((.*?): M_score", repr(scores)) == names
+    assert all(name in scores._repr_html_() for name in names)
+    assert [repr(one).startswith("RunScore(source → net:") for one in scores] == [True] * 4
 
 
 def test_many_pictures_are_counted_and_not_shown():

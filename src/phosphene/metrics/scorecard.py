@@ -1,13 +1,13 @@
 """A score as ``scores.json`` stores it: how a target classifies a source's maps."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from types import UnionType
 from typing import Any, Self, SupportsIndex, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from phosphene import notebook
 from phosphene.concepts import is_class, is_unit
-from phosphene.formats import BEYOND, TOP1_OF_SIDES, count, exact, rate_text
+from phosphene.formats import BEYOND, TOP1_OF_SIDES, count, exact, rate_text, told_apart
 from phosphene.labels import first_synonym
 
 Interval = tuple[float, float]
@@ -89,6 +89,7 @@ class Score:
         contrast_sweep: The figures at other contrasts; the score itself is that at 0.2.
         multi_label: Whether the target's outputs are independent: ``top1_all`` is then the share of maps whose class (a
             union: one of its classes) has a probability of its own above one half.
+        target_sha256: Hash of the target's weights and input space.
         contrasts: Number of maps that are of contrasts.
         top1_contrasts: Share of these whose top-1 of the two sides is the left one: half, by chance; ``None`` of none.
         top1_contrasts_interval: Wilson 95 % interval of ``top1_contrasts``; ``None`` like it.
@@ -109,6 +110,7 @@ class Score:
     per_concept: tuple[ConceptScore, ...]
     contrast_sweep: tuple[ContrastScore, ...]
     multi_label: bool = False
+    target_sha256: str = ""
     contrasts: int = 0
     top1_contrasts: float | None = None
     top1_contrasts_interval: Interval | None = None
@@ -216,6 +218,15 @@ class Scores(list[ScoreT]):
         found = super().__getitem__(place)
         return type(self)(found, self.unfinished) if isinstance(found, list) else found
 
+    def __repr__(self) -> str:
+        return repr(self._told_apart())
+
+    def _told_apart(self) -> "list[ScoreT]":
+        """Return the scores with more in the names of source and target where others have the same: recipe, run, hash of weights."""
+        sources = told_apart([(one.source, getattr(one, "recipe", ""), str(getattr(one, "run", ""))) for one in self])
+        targets = told_apart([(one.target, one.target_sha256[:8]) for one in self])
+        return [replace(one, source=a, target=b) for one, a, b in zip(self, sources, targets, strict=True)]
+
     def below(self, *, min_top1: float = 0.0, min_m_score: float = 0.0) -> list[str]:
         """Return a clause for every run that is not finished, and for every score that is below a minimum.
 
@@ -244,32 +255,23 @@ class Scores(list[ScoreT]):
                 "-" if one.m_score is None else notebook.Cell(one.m_score_text, one.m_score),
                 "-"
                 if one.of_contrasts
-                else _rate_cell(one.top1_all, one.top1_all_interval, 0 if one.of_outputs else one.classes),
-                *([_rate_cell(one.top1_contrasts, one.top1_contrasts_interval, 0)] if has_contrasts else []),
-                _rate_cell(one.top1_concepts, one.top1_concepts_interval, one.concepts),
+                else notebook.rate_cell(one.top1_all, one.top1_all_interval, 0 if one.of_outputs else one.classes),
+                *([notebook.rate_cell(one.top1_contrasts, one.top1_contrasts_interval, 0)] if has_contrasts else []),
+                notebook.rate_cell(one.top1_concepts, one.top1_concepts_interval, one.concepts),
                 notebook.Cell(f"{one.p_class:.2f}", one.p_class),
             ]
-            for one in self
+            for one in self._told_apart()
         ]
         head = ["source → target", "maps", "M_score", "top-1, all classes", "top-1, the concepts", "p of the class"]
         if any(one.multi_label for one in self):
             head[3] += f"; multi-label: {MULTI_LABEL_RATE}"
         if any(one.of_outputs for one in self):
             is_mixed = not all(one.of_outputs for one in self)
-            head[3], head[5] = (
-                f"{head[3]}; outputs: " * is_mixed + BEYOND,
-                f"{head[5]}; outputs: " * is_mixed + "percentile",
-            )
+            head[3] = f"{head[3]}; outputs: " * is_mixed + BEYOND
+            head[5] = f"{head[5]}; outputs: " * is_mixed + "percentile"
         if has_contrasts:
             head[3:4] = [head[3] + "; without contrasts", f"contrasts: {TOP1_OF_SIDES}"]
         return notebook.piece("table", head, rows)
-
-
-def _rate_cell(value: "float | None", interval: "Interval | None", classes: int) -> "notebook.Cell | str":
-    """Return a rate with its 95 % interval and, unless 0, the number of classes; ``-`` if it is ``None``."""
-    if value is None or interval is None:
-        return "-"
-    return notebook.Cell(rate_text(value, interval) + (f" among {classes:,}" if classes else ""), value)
 
 
 def _entries(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:

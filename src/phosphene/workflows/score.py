@@ -69,7 +69,6 @@ class RunScore(Score):
         run: The run directory.
         recipe: Name of the recipe that made the maps.
         target_spec: Spec that the target was loaded from.
-        target_sha256: Hash of its weights and input space.
         maps_sha256: Hash over the maps.
         samples: Of outputs of a regression, spec of the samples over which the percentiles are; else empty.
     """
@@ -77,7 +76,6 @@ class RunScore(Score):
     run: Path
     recipe: str
     target_spec: str
-    target_sha256: str
     maps_sha256: str
     samples: str = ""
 
@@ -247,6 +245,7 @@ def _score_pair(source: SourceMaps, target: Classifier, target_sha256: str, devi
     maps = (one for one in source.read() if not one.concept.is_inner_unit)
     options: dict[str, Any] = {"samples": source.samples, "source": source.model, "device": device}
     score, predictions = score_maps(maps, source.concepts, target, **options)
+    score = replace(score, target_sha256=target_sha256)
     if (run := source.whole_run) is None:
         return score
     if predictions:
@@ -258,7 +257,6 @@ def _score_pair(source: SourceMaps, target: Classifier, target_sha256: str, devi
         run=run.path,
         recipe=source.facts["recipe"]["name"],
         target_spec=target.spec,
-        target_sha256=target_sha256,
         maps_sha256=hash_of_maps(source.hashes),
         samples=source.samples.spec if source.samples else "",
     )
