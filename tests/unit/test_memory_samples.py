@@ -13,7 +13,7 @@ import phosphene as ph
 from phosphene.backdoor.measure import measure
 from phosphene.callbacks import MapEvery
 from phosphene.engine import Engine
-from phosphene.errors import RunError, SamplesError
+from phosphene.errors import PhospheneError, RunError, SamplesError
 from phosphene.executors import pick_executor
 from phosphene.labels import Labels
 from phosphene.samples import load_samples
@@ -296,11 +296,26 @@ def test_a_scan_takes_them_and_its_references_of_another_size_do_not(tmp_path):
         measure(engine, planned.pool)
 
 
-def test_worker_processes_refuse_them_before_anything_is_written(tmp_path):
+@pytest.mark.parametrize(
+    ("model", "given", "says"),
+    [
+        (
+            "demo:shapes",
+            images(size=(96, 96)),
+            "load samples by their spec, and these are in memory: save them as a .npy file",
+        ),
+        (tiny.classifier(), None, "load a network by its spec, and tiny was made in Python: write a function"),
+        (
+            tiny.classifier(name="demo:shapes"),
+            None,
+            "load a network by its spec, and demo:shapes was made in Python: write a function",
+        ),
+    ],
+)
+def test_worker_processes_refuse_what_is_in_memory_before_anything_is_written(tmp_path, model, given, says):
     pytest.importorskip("ray")
-    options = {"samples": images(), "out": tmp_path / "run", "dry_run": True, "progress": False}
-    (run,) = ph.map_models(tiny.classifier(), 0, **options)
-    with pytest.raises(SamplesError, match="worker processes load samples by their spec, and these are in memory"):
+    (run,) = ph.map_models(model, 0, samples=given, out=tmp_path / "run", dry_run=True, progress=False)
+    with pytest.raises(PhospheneError, match=f"worker processes {says}"):
         execute(run.plan, executor=pick_executor(workers=1))
     assert list(tmp_path.iterdir()) == []
 

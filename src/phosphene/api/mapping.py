@@ -76,7 +76,7 @@ def map_concepts(
         compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
         frames: Images of each map as it develops, evenly spaced over all steps: ``maps[0].frames``.
         executor: With ``out``: ``local``, or ``ray`` for a cluster.
-        workers: With ``out``: worker processes; by default this process.
+        workers: With ``out``: worker processes, which load model and samples by their specs; by default this process.
         threads: With ``out``: CPU threads per worker.
         gpus: With ``out``: GPUs per worker, for ``ray``.
         trust: Allow code that came with the model to run.

@@ -39,9 +39,8 @@ class Comparison:
     maps: tuple[dict[int, list[ConceptMap]], dict[int, list[ConceptMap]]]
 
     def __repr__(self) -> str:
-        return (
-            f"Comparison({str(self.runs[0])!r}, {str(self.runs[1])!r}, {count(len(self.changes), 'class', 'classes')})"
-        )
+        nouns = {"class": "classes"}.get(self.noun, f"{self.noun}s")
+        return f"Comparison({str(self.runs[0])!r}, {str(self.runs[1])!r}, {count(len(self.changes), self.noun, nouns)})"
 
     def _repr_html_(self) -> str:
         """Return the comparison as HTML that a notebook displays: a table of the most changed classes, and the notes."""
@@ -147,18 +146,24 @@ class Comparison:
         return notes + self._score_hint()
 
     def _score_hint(self) -> list[str]:
-        """Return a note, as a list, with the command that scores what is unknown of the predictions; empty if all is known."""
+        """Return a note, as a list, with what scores that which is unknown of the predictions; empty if all is known."""
         judged = [one for one in self.changes if not is_unit(one.index_a)]  # units are of one network alone
         if self.scored and not any(one.a_by_b is None or one.b_by_a is None for one in judged):
             return []
         models = [facts["model"] for facts in self.facts]
+        one_way = any((one.a_by_b is None) != (one.b_by_a is None) for one in judged)
+        known = "known in part" if self.scored else "unknown"
+        known = f"How each source classifies the other's maps is {known}"
+        known += ", and the order is by one direction only" if one_way else ""
+        if any(model["spec"] == model["name"] for model in models):  # a network in memory, which no command loads
+            runs = [str(path) for path in self.runs]
+            return [
+                f"{known}: phosphene.score({runs}, [a, b]) in Python, where a and b are the networks of the two runs"
+            ]
         words = ["phosphene", "score", *map(str, self.runs)]
         words += [word for model in models for word in ("--target", model["spec"])]
         words += ["--trust"] if any(model.get("trust") for model in models) else []
-        one_way = any((one.a_by_b is None) != (one.b_by_a is None) for one in judged)
-        known = "known in part" if self.scored else "unknown"
-        known += ", and the order is by one direction only" if one_way else ""
-        return [f"How each source classifies the other's maps is {known}: {shlex.join(words)}"]
+        return [f"{known}: {shlex.join(words)}"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of ``compare --json``: both runs, warnings, changes, and the classes that only one run has."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from phosphene.concept_map import kind_facts
 from phosphene.engine.device import way_of_computing
-from phosphene.errors import JobsError, SamplesError, warn
+from phosphene.errors import JobsError, SamplesError, SpecError, warn
 from phosphene.executors.base import Executor, MapPlan, MapSummary
 from phosphene.executors.interrupt import interruptible
 from phosphene.executors.local import LocalExecutor
@@ -151,6 +151,7 @@ def execute(
         KeyboardInterrupt: Ctrl-C or SIGTERM has come; unfinished maps have checkpoints.
         RunError: a run directory belongs to something else, is in use by another command, or cannot be written.
         SamplesError: samples are in memory, and the executor has worker processes.
+        SpecError: so is the network.
 
     Example:
         >>> import tempfile
@@ -174,6 +175,11 @@ def execute(
                 raise SamplesError(
                     "worker processes load samples by their spec, and these are in memory: save them as a .npy file and give "
                     "its path, or map in one process, without executor and workers."
+                )
+            if one.classifier.spec == one.classifier.name and not isinstance(executor, LocalExecutor):
+                raise SpecError(
+                    f"worker processes load a network by its spec, and {one.classifier.name} was made in Python: write a function "
+                    "that returns it and give 'FILE.py:FUNCTION' with trust, or map in one process, without executor and workers."
                 )
             with one.engine() as engine:
                 engine.spatial_layer(one.recipe.xi_layer)  # what cannot work is refused before anything is written
