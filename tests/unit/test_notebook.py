@@ -22,7 +22,7 @@ from phosphene.runs.checks import write_check
 from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
 from phosphene.workflows.concept_maps import OpenRun
-from phosphene.workflows.scan import plan_scan
+from phosphene.workflows.scan_plan import plan_scan
 from phosphene.workflows.score import RunScore
 from tests import hand, tiny, web
 

@@ -15,7 +15,7 @@ from phosphene.backdoor.boxes import grid, paste, shifted_boxes
 from phosphene.backdoor.candidate import make_candidate
 from phosphene.backdoor.margin import maximise_margins, outlyingness
 from phosphene.backdoor.measure import Measurements, ScanEngine, figures, measure, measure_passes
-from phosphene.backdoor.not_tested import MIN_SAMPLES
+from phosphene.backdoor.not_tested import MIN_SAMPLES, fixes
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.pairs import easy_pairs
 from phosphene.backdoor.probes import LENGTH, Probes, in_turn, log_odds_of_all, move_to_all_classes, probes_of
@@ -134,6 +134,17 @@ def test_an_alpha_that_no_class_could_reach_is_refused(shipped):
     ):
         check_alpha(0.04, large, natural=True)
     check_alpha(0.04, large, natural=True, references=5)
+
+
+def test_a_reference_that_alone_speaks_against_a_class_contests_it_and_one_that_deviates_elsewhere_does_not():
+    null = Null(tuple(network(0.0) for _ in range(60)), (network(5.0), network(0.0)))
+    own = {1: 2.0, 2: -0.5}
+    assert null.contesting(own, [{1: 5.0}, {1: -1.0}], 0.05) == {0}
+    assert null.contesting(own, [{2: 5.0}, {1: -1.0}], 0.05) == set()
+    assert null.contesting({1: -1.0}, [{1: 5.0}, {1: 5.0}], 0.05) == set()  # no suspect without them, either
+    assert len(null.without({0})) == 61
+    many = replace(null, references=(network(5.0), *[network(0.0)] * 60))
+    assert many.contesting(own, [{1: 5.0}] + [{1: -1.0}] * 60, 0.05) == set()  # p is below alpha with it
 
 
 # --- samples and windows
@@ -342,14 +353,15 @@ def test_without_samples_of_most_classes_no_all_to_all_window_is_searched():
     found = scan(hand.classifier(), make_pool(few, "samples of one class"))
     assert found.all_to_all is None
     assert any("five held-out samples" in line for line in found.not_tested)
-    assert any(f"Only {len(few)} samples were given" in line for line in found.not_tested) is (len(few) < MIN_SAMPLES)
+    assert any(f"Only {len(few)} samples were given" in line for line in found.warnings) is (len(few) < MIN_SAMPLES)
 
 
 def test_a_scan_of_few_samples_says_so():
     pixels = hand.pool(2 * MIN_SAMPLES).pixels
     for count in (MIN_SAMPLES - 1, MIN_SAMPLES):
         found = scan(hand.classifier(), make_pool(pixels[:count], "few"))
-        assert any(f"Only {count} samples were given" in line for line in found.not_tested) is (count < MIN_SAMPLES)
+        assert any(f"Only {count} samples were given" in line for line in found.warnings) is (count < MIN_SAMPLES)
+        assert (f"Only {count} samples were given" in found._repr_html_()) is (count < MIN_SAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -437,6 +449,23 @@ def test_a_backdoor_made_by_hand_is_found_and_a_clean_network_is_clean(found):
     assert len(clean.classes) == hand.CLASSES
 
 
+def test_a_reference_with_the_same_backdoor_does_not_make_the_network_clean():
+    """But one that is clean leaves the verdict as it is."""
+    sibling = hand.classifier(40.0, name="sibling")
+    sibling.module.templates.mul_(0.999)
+    other = hand.classifier(seed=5, name="other")
+    told = scan(TROJAN, hand.pool(), reference=[sibling, other])
+    assert (told.verdict, told.left_out) == ("inconclusive", ("sibling",))
+    assert [(one.index, one.works, one.contested_by) for one in told.suspects] == [(hand.TARGET, True, ("sibling",))]
+    (reason,) = told.reasons
+    assert f"Class 'class {hand.TARGET}' deviates unusually far" in reason
+    assert f"(p = {told.p_value:.2g}; its candidate trigger sends" in reason
+    assert "but reference sibling deviates as far in the same class, so it is not counted" in reason
+    assert told.p_value < 0.05
+    assert told.null.endswith("and 1 given as references")
+    assert scan(TROJAN, hand.pool(), reference=[other]).verdict == "backdoored"
+
+
 def suspect(index, success, like):
     return Suspect(index, f"class {index}", 0.01, replace(like, index=index, success=success))
 
@@ -464,6 +493,44 @@ def test_verdicts(found, rates, doubt, verdict, named):
     given, reasons = decide(0.01, suspects, None, doubt, LABELS)
     assert given == verdict
     assert len(reasons) == max(named, 1)
+
+
+def test_an_all_to_all_backdoor_that_a_reference_has_too_is_not_called_clean(all_to_all):
+    window = replace(all_to_all["shift"], figure=0.9)
+    shipped = tuple(replace(network(1.0), all_to_all=0.1) for _ in range(60))
+    null = Null(shipped, (replace(network(1.0), all_to_all=0.95), replace(network(1.0), all_to_all=0.1)), shipped)
+    assert null.contesting_all_to_all(window, 0.05) == {0}
+    assert null.contesting_all_to_all(replace(window, figure=0.3), 0.05) == set()
+    assert null.contesting_all_to_all(None, 0.05) == set()
+    verdict, (reason,) = decide(0.6, [], window, "", LABELS, alike_all_to_all=["sibling"])
+    assert verdict == "inconclusive"
+    assert "reference sibling deviates as far in that" in reason
+
+
+def test_a_contested_suspect_does_not_weaken_another_one(found):
+    like = found.suspects[0].candidate
+    contested = replace(suspect(0, 0.95, like), contested_by=("one", "two"))
+    verdict, (reason,) = decide(0.01, [contested], None, "", LABELS)
+    assert (verdict, "references one, two deviate as far" in reason) == ("inconclusive", True)
+    assert decide(0.01, [contested, suspect(1, 0.95, like)], None, "", LABELS)[0] == "backdoored"
+
+
+def test_what_could_decide_is_what_was_not_given(found):
+    unsure = [suspect(0, 0.3, found.suspects[0].candidate)]
+    few, enough = hand.pool(MIN_SAMPLES - 2), hand.pool()
+    _, (reason,) = decide(0.01, unsure, None, "", LABELS, fixes=fixes(few, natural=True, range_doubt="a doubt"))
+    assert (
+        "To decide, check the declared input (phosphene doctor), or give 96 samples or more, or give clean net"
+        in reason
+    )
+    assert fixes(enough, natural=False, range_doubt="") == ["give natural samples"]
+    assert fixes(enough, natural=True, range_doubt="") == []
+
+
+def test_a_clean_verdict_names_how_many_classes_were_tested():
+    _, (reason,) = decide(0.6, [], None, "", LABELS, tested=5)
+    assert reason.startswith("None of the 5 of 8 classes that were tested deviates unusually far")
+    assert decide(0.6, [], None, "", LABELS, tested=8)[1][0].startswith("No class deviates unusually far")
 
 
 def test_reasons_call_not_quite_all_not_all(found):

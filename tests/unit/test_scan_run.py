@@ -132,6 +132,63 @@ def test_the_same_scan_is_read_and_not_made_again(written, folder):
         scan(out=folder, alpha=0.1)
 
 
+def test_what_makes_a_verdict_doubtful_is_kept_and_said_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("phosphene.api.scanning.range_doubt", lambda *_, **__: "hand-made makes little sense of it.")
+    options = {"samples": hand.pool(90), "range_check": True, "out": tmp_path}
+    pages = []
+    for cached in (False, True):
+        with pytest.warns(PhospheneWarning) as told:
+            found = scan(**options)
+        assert found.cached is cached
+        assert found.warnings == tuple(str(one.message) for one in told)
+        assert [line[:30] for line in found.warnings] == [
+            "hand-made makes little sense o",
+            "Only 90 samples were given, a ",
+        ]
+        pages.append((tmp_path / "report.html").read_text(encoding="utf-8"))
+        monkeypatch.setattr("phosphene.api.scanning.range_doubt", None)
+    assert ph.open_scan(tmp_path).warnings == found.warnings
+    sarif = json.loads((tmp_path / "scan.sarif").read_text(encoding="utf-8"))
+    notes = [one["message"]["text"] for one in sarif["runs"][0]["invocations"][0]["toolExecutionNotifications"]]
+    assert not any(line.startswith("Not tested") for line in notes)
+    for line in found.warnings:
+        assert line in notes
+        assert line in found._repr_html_()
+        assert [page.count(line) for page in pages] == [2, 2]  # at a glance, and beside the verdict
+        assert all(page.split('<div class="verdict')[-1].split("</div>")[0].count(line) == 1 for page in pages)
+
+
+def test_a_verdict_that_a_reference_contests_is_stored_whole(tmp_path):
+    sibling = hand.classifier(40.0, name="sibling")
+    sibling.module.templates.mul_(0.999)
+    found = scan(out=tmp_path, reference=sibling)
+    assert (found.verdict, found.left_out) == ("inconclusive", ("sibling",))
+    opened = ph.open_scan(tmp_path)
+    assert plain(opened) == plain(found)
+    assert opened.suspects[0].contested_by == ("sibling",)
+    assert f"none of {len(found.null_figures)} clean networks deviate as far" in "\n".join(opened.terminal_lines)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "but reference sibling deviates as far in the same class" in page
+    (alert,) = json.loads((tmp_path / "scan.sarif").read_text(encoding="utf-8"))["runs"][0]["results"]
+    assert (alert["ruleId"], "reference sibling" in alert["message"]["text"]) == ("scan-inconclusive", True)
+
+
+def test_before_a_scan_of_few_classes_it_is_said_that_it_cannot_decide():
+    few = hand.classifier(classes=2)
+    with pytest.warns(
+        PhospheneWarning, match="hand-made has 2 classes, too few to compare with each other: without clean"
+    ):
+        ph.scan(few, samples=hand.pool(), range_check=False, progress=False, dry_run=True)
+    ph.scan(
+        few,
+        samples=hand.pool(),
+        reference=hand.classifier(classes=2, seed=5),
+        range_check=False,
+        progress=False,
+        dry_run=True,
+    )
+
+
 def test_a_stored_verdict_without_maps_takes_any_recipe_for_them(tmp_path, monkeypatch):
     first = nn.Conv2d(3, 3, 1, bias=False)  # a layer for Xi
     nn.init.dirac_(first.weight)

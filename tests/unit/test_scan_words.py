@@ -14,13 +14,16 @@ from phosphene.reports.scan_words import (
     NO_PROOF,
     NOT_A_RATE,
     caveat,
+    effect,
     glance,
+    headline,
     left_out,
     rank,
     suspicions,
     terminal_lines,
 )
 
+WHOLE = {"tested": 10, "num_classes": 10, "all_to_all": {"works": False}, "settings": {"pairs": False}}
 ROOT = Path(__file__).parent.parent.parent
 CLASS = {"index": 3, "label": "cat", "figure": 2.0}
 
@@ -71,8 +74,8 @@ def test_a_clean_verdict_says_what_it_does_not_mean():
         "reasons": ["No class deviates."],
         "suspects": [],
         "easy_pairs": [],
-        "all_to_all": None,
         "null": {},
+        **WHOLE,
     }
     assert NO_PROOF in glance(found)
     assert terminal_lines(found) == ["No class deviates.", caveat(found)]
@@ -84,6 +87,38 @@ def test_a_clean_verdict_says_what_it_does_not_mean():
         assert sum(kind in line.lower() for line in MISSED_KINDS) == 1  # a line each
     assert "docs/backdoor.md" in caveat(found)
     assert NO_PROOF not in glance({**found, "verdict": INCONCLUSIVE})
+
+
+def test_a_clean_verdict_on_some_classes_says_on_how_many_and_what_was_not_searched():
+    found = {"verdict": CLEAN, "suspects": [], "warnings": ["The input is doubtful."], **WHOLE}
+    assert headline(found)[0] == "No backdoor was found in this network."
+    assert glance(found) == f"No backdoor was found in this network. {NO_PROOF} The input is doubtful."
+    found |= {"tested": 12, "num_classes": 1001, "all_to_all": None}
+    assert "found in the 12 of 1,001 classes of this network that were tested." in headline(found)[0]
+    not_searched = "Not searched at all: backdoors to the other 989 classes, all-to-all backdoors, pairs of classes."
+    assert not_searched in glance(found)
+    assert not_searched in caveat(found)
+
+
+@pytest.mark.parametrize(
+    ("asr", "following", "works", "said"),
+    [
+        (0.7, 0.1, False, " So it does not work: that takes 80 % or more."),
+        (0.9, 0.7, True, " It counts as working even so, because p is below half of alpha (0.025)"),
+        (
+            0.9,
+            0.7,
+            False,
+            " So it does not work: the next class exceeds 50 %, and p is not below half of alpha (0.025).",
+        ),
+        (0.9, 0.1, True, "reaches 10 %."),
+    ],
+)
+def test_why_a_candidate_counts_as_working_is_said_where_its_shares_do_not_say_it(asr, following, works, said):
+    suspect = {"additive": False, "asr": asr, "tried": 50, "interval": [0.6, 1.0], "works": works, **CLASS}
+    text = effect({**suspect, "next": {"label": "dog", "asr": following}}, {"alpha": 0.05})
+    assert said in text
+    assert text.endswith(said) or "exceed 50 %." in text
 
 
 def test_a_shipped_network_is_said_to_be_left_out_of_its_own_comparison():
@@ -100,7 +135,7 @@ def test_what_is_said_of_found_backdoors_and_false_alarms_is_what_was_measured()
         row = re.search(rf"\| phosphene scan{method} \|(?:[^|]*\|){{{column}}} (\d+) of (\d+) ", page)
         return row.groups()
 
-    found, clean = caveat({"verdict": CLEAN}), caveat({"verdict": BACKDOORED})
+    found, clean = caveat({"verdict": CLEAN, **WHOLE}), caveat({"verdict": BACKDOORED})
     called, networks = counts("", 2)
     low, high = wilson(int(called), int(networks))
     assert f"Of {networks} small networks" in found

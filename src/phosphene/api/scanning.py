@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.arguments import Device, Model, Samples, seed_range, to_classifier, to_classifiers, to_pool
-from phosphene.backdoor.scan import ALPHA, ScanProgress
+from phosphene.backdoor.scan import ALPHA, MIN_CLASSES, ScanProgress
 from phosphene.checked import checked
 from phosphene.engine.device import pick_device
 from phosphene.errors import RunError
@@ -18,7 +18,8 @@ from phosphene.recipe import Recipe, resolve
 from phosphene.runs.scans import SCAN
 from phosphene.workflows.concept_maps import Run, open_run
 from phosphene.workflows.progress import show_notes
-from phosphene.workflows.scan import RECIPE, ScanVerdict, estimate, make_scan, plan_scan, stored_verdict
+from phosphene.workflows.scan import RECIPE, ScanVerdict, estimate, make_scan, stored_verdict
+from phosphene.workflows.scan_plan import plan_scan
 
 
 @checked
@@ -55,7 +56,7 @@ def scan(
         seed: Random seed for samples and starting points.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, or a ``torch.device``.
         precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
-        range_check: Warn if the network makes little sense of its declared input.
+        range_check: Warn if the network makes little sense of its declared input; the verdict keeps the warning.
         mapped: With ``out``, map the suspects beside their candidate triggers.
         recipe: Recipe for the maps of suspects; of a scan that is stored without maps, another one may be given.
         trust: Allow code that came with a model to run.
@@ -86,11 +87,16 @@ def scan(
             display.warn(
                 f"{count(copies, 'reference')} not counted: copies of other references, with the same weights."
             )
-        if range_check and plan.cached is None:
-            display.warn(range_doubt(classifier, pool, device=device))
+        doubt = range_doubt(classifier, pool, device=device) if range_check and plan.cached is None else None
+        display.warn(doubt)  # before the scan, which takes long
+        if classifier.num_classes < MIN_CLASSES and not references:
+            display.warn(
+                f"{classifier.name} has {count(classifier.num_classes, 'class', 'classes')}, too few to compare with each other: without "
+                "clean networks of the same kind as references, the scan cannot decide."
+            )
         if dry_run:
             return replace(plan, seconds=estimate(plan))
-        return make_scan(plan, display, display.follow(on_progress), mapped=mapped)
+        return make_scan(plan, display, display.follow(on_progress), mapped=mapped, range_doubt=doubt or "")
 
 
 @checked

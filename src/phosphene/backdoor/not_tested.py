@@ -11,6 +11,7 @@ from phosphene.backdoor.measure import (
 from phosphene.classifier import Classifier
 from phosphene.errors import first_few
 from phosphene.formats import count
+from phosphene.samples import SamplePool
 
 MIN_SAMPLES = 96  # with fewer, verdicts may differ from those of a full scan (docs/scan.md)
 MISSED_KINDS = (
@@ -38,6 +39,28 @@ def one_class_warning(classifier: Classifier, measurements: Measurements) -> str
     )
 
 
+def few_samples(pool: SamplePool) -> str:
+    """Return a warning if samples are so few that the verdict may change with more; else empty text."""
+    if len(pool) >= MIN_SAMPLES:
+        return ""
+    return (
+        f"Only {count(len(pool), 'sample')} were given, a third of them to search with: the verdict may change with "
+        f"more. Give {MIN_SAMPLES} or more (docs/scan.md)."
+    )
+
+
+def fixes(pool: SamplePool, *, natural: bool, range_doubt: str) -> list[str]:
+    """Return what could decide an inconclusive scan, beside references, as halves of a sentence.
+
+    ``range_doubt`` is why the declared input may be wrong; empty without a doubt.
+    """
+    few = [f"give {MIN_SAMPLES} samples or more"] if few_samples(pool) else []
+    return [
+        *(["check the declared input (phosphene doctor)"] if range_doubt else []),
+        *(few if natural else ["give natural samples"]),
+    ]
+
+
 def not_tested(classifier: Classifier, measurements: Measurements, *, natural: bool, pairs: bool) -> list[str]:
     """Return sentences that say what this scan did not test, and which kinds of backdoors it often misses."""
     lines = []
@@ -45,12 +68,6 @@ def not_tested(classifier: Classifier, measurements: Measurements, *, natural: b
         lines.append(
             "No samples of the network's own kind were given. Windows were tried on drawn images, which finds fewer "
             "backdoors (docs/scan.md). Give natural samples."
-        )
-    num_samples = len(measurements.search) + len(measurements.held_out)
-    if num_samples < MIN_SAMPLES:
-        lines.append(
-            f"Only {count(num_samples, 'sample')} were given, a third of them to search with: the verdict may change with "
-            f"more. Give {MIN_SAMPLES} or more (docs/scan.md)."
         )
     if measurements.unmovable:
         names = first_few([repr(classifier.labels.short(one)) for one in measurements.unmovable])

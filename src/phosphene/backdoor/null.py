@@ -9,11 +9,12 @@ among the latter, if samples are natural. If you have clean networks of the same
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from phosphene.backdoor.all_to_all import AllToAll
 from phosphene.backdoor.measure import MAX_UNSCREENED_CLASSES
 from phosphene.classifier import Classifier
 
@@ -93,6 +94,38 @@ class Null:
         half of them deviate as far, the p-value is at least 0.5.
         """
         return _rank(figure, [one.figure for one in self.networks], [one.figure for one in self.references])
+
+    def without(self, positions: Container[int]) -> "Null":
+        """Return the null model without the references at these positions."""
+        return replace(self, references=tuple(one for k, one in enumerate(self.references) if k not in positions))
+
+    def contesting(
+        self, figures: Mapping[int, float], of_references: Sequence[Mapping[int, float]], alpha: float
+    ) -> set[int]:
+        """Return the positions of the references that alone keep a class's p-value from being below ``alpha`` by that same class.
+
+        They are no evidence that the scanned network is clean: they may hold the same backdoor.
+
+        Args:
+            figures: Figure of each tested class of the scanned network, by index.
+            of_references: Those of each reference.
+            alpha: The p-value below which a class is a suspect.
+        """
+        found: set[int] = set()
+        for index, figure in figures.items():
+            alike = {k for k, one in enumerate(of_references) if one.get(index, -math.inf) >= figure}
+            if self.p_value(figure) >= alpha > self.without(alike).p_value(figure):
+                found |= alike
+        return found
+
+    def contesting_all_to_all(self, window: "AllToAll | None", alpha: float) -> set[int]:
+        """Return the positions of the references that alone keep an all-to-all window from working, as their own does."""
+        if window is None:
+            return set()
+        alike = {k for k, one in enumerate(self.references) if (one.all_to_all or 0.0) >= window.figure}
+        without = self.without(alike).all_to_all_p_value(window.figure)
+        works = window.compared(without, alpha).works and self.all_to_all_p_value(window.figure) >= alpha
+        return alike if works else set()
 
     def all_to_all_p_value(self, figure: float) -> float:
         """Return the p-value of an all-to-all figure: its rank among clean networks.

@@ -1,12 +1,12 @@
 """``ph.scan``: is there a backdoor in this classifier, and what is its trigger?"""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 from phosphene.backdoor.candidate import make_candidate
 from phosphene.backdoor.measure import Measurements, ScanEngine, figures, measure, measure_passes
-from phosphene.backdoor.not_tested import not_tested, one_class_warning
+from phosphene.backdoor.not_tested import few_samples, fixes, not_tested, one_class_warning
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide
 from phosphene.classifier import Classifier
@@ -95,6 +95,7 @@ def scan(
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
+    range_doubt: str = "",
     on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> Verdict:
     """Scan a classifier for a backdoor; return a :class:`Verdict`. Nothing is written.
@@ -116,6 +117,7 @@ def scan(
         seed: Random seed for samples and starting points.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
+        range_doubt: Why the declared input may be wrong, which the verdict tells; empty without a doubt.
         on_progress: Called as the scan goes on.
 
     Raises:
@@ -128,6 +130,9 @@ def scan(
 
     def engine_of(one: Classifier) -> ScanEngine:
         return ScanEngine(one, tally.count, device=device, precision=single_precision(precision))
+
+    def names_of(positions: Collection[int]) -> tuple[str, ...]:
+        return tuple(reference[k].name for k in sorted(positions))
 
     reference_measurements = []
     for one in reference:
@@ -143,16 +148,23 @@ def scan(
             clean_network(one, result, natural, comparisons)
             for one, result in zip(reference, reference_measurements, strict=True)
         ]
-        null = Null.of(classifier.num_classes, natural=natural, references=clean_networks, spec=classifier.spec)
+        whole_null = Null.of(classifier.num_classes, natural=natural, references=clean_networks, spec=classifier.spec)
+        of_references = [class_figures(one, comparisons) for one in reference_measurements]
+        alike_all_to_all = whole_null.contesting_all_to_all(measurements.all_to_all, alpha)
+        alike_classes = whole_null.contesting(class_figures(measurements, comparisons), of_references, alpha)
+        left_out = alike_classes | alike_all_to_all
+        null = whole_null.without(left_out)
         rows = class_rows(classifier, measurements, comparisons, null)
-        suspect_rows = [row for row in rows if row.p_value < alpha][:MOST_SUSPECTS]
         suspects = []
-        for row in suspect_rows:
+        for row in [row for row in rows if row.p_value < alpha][:MOST_SUSPECTS]:
             tally.doing = f"make a candidate for {classifier.labels.short(row.index)}"
-            suspects.append(_make_suspect(engine, measurements, row, next_class(row, rows, alpha), alpha, seed))
-    all_to_all = measurements.all_to_all and measurements.all_to_all.compared(
-        null.all_to_all_p_value(measurements.all_to_all.figure), alpha
-    )
+            suspect = _make_suspect(engine, measurements, row, next_class(row, rows, alpha), alpha, seed)
+            alike = whole_null.contesting({row.index: row.figure}, of_references, alpha)
+            suspects.append(replace(suspect, contested_by=names_of(alike)))
+    all_to_all = measurements.all_to_all
+    if all_to_all is not None:
+        all_to_all = all_to_all.compared(null.all_to_all_p_value(all_to_all.figure), alpha)
+        all_to_all = replace(all_to_all, works=all_to_all.works and not alike_all_to_all)
     doubt = ""
     if has_few_classes and not reference:
         doubt = (
@@ -161,7 +173,15 @@ def scan(
         )
     p_value = min(row.p_value for row in rows)
     verdict, reasons = decide(
-        p_value, suspects, all_to_all, doubt, classifier.labels, weak=one_class_warning(classifier, measurements)
+        p_value,
+        suspects,
+        all_to_all,
+        doubt,
+        classifier.labels,
+        weak=one_class_warning(classifier, measurements),
+        alike_all_to_all=names_of(alike_all_to_all),
+        tested=measurements.tested,
+        fixes=fixes(pool, natural=natural, range_doubt=range_doubt),
     )
     return Verdict(
         verdict=verdict,
@@ -184,6 +204,8 @@ def scan(
         samples=pool.spec,
         natural=natural,
         references=tuple(one.name for one in reference),
+        left_out=names_of(left_out),
+        warnings=tuple(line for line in (range_doubt, few_samples(pool)) if line),
         passes=tally.images,
         seconds=time.perf_counter() - start,
     )
@@ -208,6 +230,13 @@ def class_rows(
             ClassRow(index, classifier.labels[index], effect.share, effect.tried, class_deviations, figure, p_value)
         )
     return tuple(sorted(rows, key=lambda row: -row.figure))
+
+
+def class_figures(measurements: Measurements, others: Sequence[Measurements]) -> dict[int, float]:
+    """Return the figure of each tested class, by its index; ``others`` as in :func:`class_rows`."""
+    values = figures(measurements.deviations(others)).tolist()
+    tested = measurements.windows[: measurements.tested]
+    return {window.route.target: value for window, value in zip(tested, values, strict=False)}
 
 
 def next_class(row: ClassRow, rows: Sequence[ClassRow], alpha: float) -> ClassRow:
@@ -237,7 +266,7 @@ def clean_network(
         side=min(classifier.input.size),
         classes=classifier.num_classes,
         natural=natural,
-        figure=float(figures(measurements.deviations(others))[: measurements.tested].max()),
+        figure=max(class_figures(measurements, others).values()),
         all_to_all=None if measurements.all_to_all is None else measurements.all_to_all.figure,
     )
 

@@ -26,7 +26,7 @@ from phosphene.version import __version__
 
 # What scan.json holds as it is; a tuple is a list there.
 VERDICT_FIELDS = ("verdict", "p_value", "reasons", "num_classes", "tested", "window", "not_tested", "passes")
-SUSPECT_FIELDS = ("index", "label", "p_value", "works")
+SUSPECT_FIELDS = ("index", "label", "p_value", "works", "contested_by")
 CANDIDATE_FIELDS = ("interval", "tried", "additive", "box")
 
 
@@ -54,6 +54,7 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
         "schema": SCAN.schema,
         "versions": versions(),
         **{name: getattr(verdict, name) for name in VERDICT_FIELDS},
+        "warnings": verdict.warnings,
         "suspects": [_suspect_entry(one, labels) for one in verdict.suspects],
         "classes": [asdict(one) for one in verdict.classes],
         "labels": list(labels),
@@ -65,6 +66,7 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
             "networks": len(verdict.null_figures),
             "limit": verdict.limit,
             "figures": verdict.null_figures,
+            "left_out": verdict.left_out,
         },
         **request,
         "seconds": round(float(verdict.seconds), 3),
@@ -156,6 +158,8 @@ def read_verdict(run: RunDirectory, document: Mapping[str, Any]) -> Verdict:
         samples=samples["spec"],
         natural=samples["natural"],
         references=tuple(one["name"] for one in document["references"]),
+        left_out=tuple(null.get("left_out", ())),
+        warnings=tuple(document.get("warnings", ())),
     )
 
 
@@ -177,8 +181,14 @@ def _read_suspect(run: RunDirectory, entry: Mapping[str, Any], document: Mapping
         before=torch.empty(0, *paint.shape, dtype=torch.uint8),
         predicted=(),
     )
-    far_below_alpha = entry["p_value"] < document["alpha"] / 2
-    return Suspect(entry["index"], entry["label"], entry["p_value"], candidate, far_below_alpha=far_below_alpha)
+    return Suspect(
+        entry["index"],
+        entry["label"],
+        entry["p_value"],
+        candidate,
+        far_below_alpha=entry["p_value"] < document["alpha"] / 2,
+        contested_by=tuple(entry.get("contested_by", ())),
+    )
 
 
 def _read_all_to_all(run: RunDirectory, document: Mapping[str, Any]) -> "AllToAll | None":
@@ -188,11 +198,12 @@ def _read_all_to_all(run: RunDirectory, document: Mapping[str, Any]) -> "AllToAl
         return None
     indices = {first_synonym(one["label"]): one["index"] for one in document["classes"]}
     routes = [one for one in entry["classes"] if {one["source"], one["target"]} <= indices.keys()]
-    window = AllToAll(
+    return AllToAll(
         box=tuple(entry["box"]),
         paint=read_trigger(run, entry)[1],
         targets={indices[one["source"]]: indices[one["target"]] for one in routes},
         shares={indices[one["source"]]: one["share"] for one in routes},
         figure=entry["figure"],
+        p_value=entry["p_value"],
+        works=entry["works"],
     )
-    return window.compared(entry["p_value"], document["alpha"])

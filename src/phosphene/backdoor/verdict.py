@@ -54,6 +54,8 @@ class Suspect:
         p_value: Probability that the most deviating class of a clean network deviates as far.
         candidate: Candidate trigger for the class.
         far_below_alpha: Whether the p-value is below half of alpha.
+        contested_by: Names of references that deviate as far in the same class; with them the p-value would be alpha or
+            more.
     """
 
     index: int
@@ -61,6 +63,7 @@ class Suspect:
     p_value: float
     candidate: Candidate
     far_below_alpha: bool = False
+    contested_by: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Suspect({first_synonym(self.label)!r}, p {self.p_value:.2g}, {'works' if self.works else 'does not work'})"
@@ -94,13 +97,15 @@ class Verdict:
         unlike: Warning if all of them are unlike this network; empty if not.
         null_figures: Figure of the most deviating class of each of those networks.
         limit: Figure above which a class is a suspect; infinite if there are too few clean networks.
-        not_tested: Backdoors that the scan did not test for, one sentence each.
+        not_tested: Backdoors that the scan did not test for, or that it often misses, one sentence each.
         model: Name of the network.
         num_classes: Number of the network's classes; more than ``classes`` if only some were measured.
         tested: Number of measured classes that were tested; the others were only compared with.
         samples: Spec of the samples.
         natural: Whether the samples are of the network's kind.
         references: Names of the clean networks that were given.
+        left_out: Names of those that ``null`` does not count, because they deviate as far in the same class as this network.
+        warnings: What makes the verdict doubtful, one line each: a declared input that does not fit, few samples.
         passes: Images sent through the network, a backward pass counted as one more.
         seconds: Wall time.
     """
@@ -125,6 +130,8 @@ class Verdict:
     samples: str
     natural: bool
     references: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     passes: int = 0
     seconds: float = 0.0
 
@@ -146,7 +153,8 @@ class Verdict:
             ("why", " ".join(self.reasons)),
             ("model", f"{self.model}, {self.num_classes} classes"),
             ("samples", self.samples),
-            ("not tested", " ".join(self.not_tested)),
+            *([("warnings", " ".join(self.warnings))] if self.warnings else []),
+            ("not tested, or mostly missed", " ".join(self.not_tested)),
         ]
         figures = [
             notebook.piece(
@@ -175,11 +183,15 @@ def decide(
     labels: Labels,
     *,
     weak: str = "",
+    alike_all_to_all: Sequence[str] = (),
+    tested: "int | None" = None,
+    fixes: Sequence[str] = (),
 ) -> tuple[str, tuple[str, ...]]:
     """Return the verdict and its reasons.
 
-    It is inconclusive with a doubt; else backdoored if a trigger works; else inconclusive with suspects or ``weak``;
-    else clean. A trigger is a suspect's candidate or the all-to-all window.
+    It is inconclusive with a doubt; else backdoored if a trigger works; else inconclusive with suspects,
+    ``alike_all_to_all`` or ``weak``; else clean. A trigger is a suspect's candidate, if no reference contests it, or the
+    all-to-all window.
 
     Args:
         p_value: Smallest p-value of a class.
@@ -188,6 +200,9 @@ def decide(
         doubt: Why classes cannot be compared; empty if they can.
         labels: Names of the classes.
         weak: Why it would mean nothing that no class deviates; empty if it means something.
+        alike_all_to_all: Names of references whose all-to-all window is as good, so that its own does not count.
+        tested: Number of classes that were tested; by default all.
+        fixes: What could decide, beside references, if no candidate works.
     """
     if doubt:
         return INCONCLUSIVE, (doubt,)
@@ -195,7 +210,7 @@ def decide(
         f"Class {one.label!r} deviates unusually far, compared with clean networks (p = {one.p_value:.2g}), and its candidate "
         f"trigger sends {percent(one.candidate.success)} of {one.candidate.tried} held-out samples there."
         for one in suspects
-        if one.works
+        if one.works and not one.contested_by
     ]
     if all_to_all is not None and all_to_all.works:
         examples = ", ".join(f"{labels.short(a)} to {labels.short(b)}" for a, b in list(all_to_all.targets.items())[:3])
@@ -207,7 +222,18 @@ def decide(
         )
     if reasons:
         return BACKDOORED, tuple(reasons)
-    if suspects:
+    reasons = [
+        f"Class {one.label!r} deviates unusually far, compared with clean networks (p = {one.p_value:.2g}; its candidate trigger sends "
+        f"{percent(one.candidate.success)} of held-out samples there), but {contest(one.contested_by, 'in the same class')}"
+        for one in suspects
+        if one.contested_by
+    ]
+    if all_to_all is not None and alike_all_to_all:
+        reasons.append(
+            f"One window sends {percent(all_to_all.figure)} of held-out samples to another class for each class (p = "
+            f"{all_to_all.p_value:.2g}), but {contest(alike_all_to_all, 'in that')}"
+        )
+    if suspects := [one for one in suspects if not one.contested_by]:
         names = ", ".join(repr(one.label) for one in suspects)
         deviate = f"Class {names} deviates" if len(suspects) == 1 else f"Classes {names} deviate"
         best = max((one.candidate for one in suspects), key=lambda one: one.success)
@@ -216,11 +242,27 @@ def decide(
             if best.success < MIN_SUCCESS
             else f"one made in the same way sends {percent(best.next_success)} of held-out samples to the next class"
         )
-        reason = (
-            f"{deviate} unusually far, compared with clean networks (p = {p_value:.2g}), but {remark}. To decide, give natural "
-            "samples, or clean networks of the same kind as references."
+        p_value, decide_by = (
+            min(one.p_value for one in suspects),
+            [*fixes, "give clean networks of the same kind as references"],
         )
-        return INCONCLUSIVE, (reason,)
-    if weak:
-        return INCONCLUSIVE, (weak,)
-    return CLEAN, (f"No class deviates unusually far, compared with clean networks (p = {p_value:.2g}).",)
+        reasons.append(
+            f"{deviate} unusually far, compared with clean networks (p = {p_value:.2g}), but {remark}. "
+            f"To decide, {', or '.join(decide_by)}."
+        )
+    if reasons or weak:
+        return INCONCLUSIVE, tuple(reasons or [weak])
+    none = "No class"
+    if tested not in (None, len(labels)):
+        none = f"None of the {tested:,} of {len(labels):,} classes that were tested"
+    return CLEAN, (f"{none} deviates unusually far, compared with clean networks (p = {p_value:.2g}).",)
+
+
+def contest(names: Sequence[str], where: str) -> str:
+    """Return the half of a sentence that says that references (``names``) deviate as far ``where`` the network does, and what follows."""
+    many = len(names) > 1
+    return (
+        f"reference{'s' * many} {first_few(names)} deviate{'' if many else 's'} as far {where}, so {'they are' if many else 'it is'} "
+        "not counted: such a network may hold the same backdoor, or clean networks of this kind may do that by nature. References "
+        "that somebody else has trained would decide."
+    )

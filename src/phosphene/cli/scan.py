@@ -85,7 +85,7 @@ def _print_scan(verdict: "ScanVerdict") -> None:
     if scan["all_to_all"] and scan["all_to_all"]["works"]:
         rows = [(one["source"], one["target"], percent(one["share"])) for one in scan["all_to_all"]["classes"]]
         print_table(["predicted without the window", "with it most often", "share"], rows, numbers=[2])
-    click.echo(f"\n{'Classes that deviate most' if mark == 'good' else 'Most suspicious classes'}:")
+    click.echo(f"\n{'Most suspicious classes' if verdict.suspects else 'Classes that deviate most'}:")
     print_table(*verdict.most_deviating)
     click.echo("Not tested, or mostly missed (docs/backdoor.md has counts for each kind):")
     for line in verdict.not_tested:

@@ -25,7 +25,10 @@ RULES: list[dict[str, Any]] = [
         "id": BACKDOOR_RULE,
         "name": "BackdoorSuspected",
         "shortDescription": {"text": TITLES[BACKDOORED]},
-        "fullDescription": {"text": "A class deviates further than all but a share alpha of clean networks' classes."},
+        "fullDescription": {
+            "text": "A class deviates further than the most deviating class of nearly all clean networks (p, its rank among them, is below "
+            "alpha), and a candidate trigger works; or a window sends every class to another one."
+        },
         "help": {"text": "Look at the candidate trigger before deployment; train again from data that you trust."},
         "defaultConfiguration": {"level": "error"},
         "properties": {"security-severity": "8.5", "tags": TAGS},
@@ -34,8 +37,14 @@ RULES: list[dict[str, Any]] = [
         "id": INCONCLUSIVE_RULE,
         "name": "ScanInconclusive",
         "shortDescription": {"text": TITLES[INCONCLUSIVE]},
-        "fullDescription": {"text": "There are too few classes, or one deviates and no candidate trigger works."},
-        "help": {"text": "Give clean networks of the same kind with --reference, and natural samples with --samples."},
+        "fullDescription": {
+            "text": "There are too few classes; or a class deviates, and no candidate trigger works, or a reference deviates as far; or "
+            "the network takes all samples for one class."
+        },
+        "help": {
+            "text": "The result says what would decide it: clean networks of the same kind (--reference), other samples (--samples), or "
+            "another declared input."
+        },
         "defaultConfiguration": {"level": "warning"},
         "properties": {"security-severity": "4.0", "tags": TAGS},
     },
@@ -73,7 +82,8 @@ def sarif(scan: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
         }
         for level, text, properties in _alerts(scan)
     ]
-    notes = [{"level": "note", "message": {"text": f"Not tested: {line}"}} for line in scan["not_tested"]]
+    lines = [*scan["warnings"], scan["null"]["unlike"], *scan["not_tested"]]
+    notes = [{"level": "note", "message": {"text": line}} for line in lines if line]
     driver = {"name": "phosphene", "version": __version__, "semanticVersion": __version__, "rules": RULES}
     run = {
         "tool": {"driver": driver},
@@ -95,7 +105,8 @@ def _alerts(scan: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
     if scan["verdict"] != BACKDOORED:
         return
     for suspect in scan["suspects"]:
-        title = TITLES[BACKDOORED] if suspect["works"] else "It may have another backdoor."
+        works = suspect["works"] and not suspect["contested_by"]
+        title = TITLES[BACKDOORED] if works else "It may have another backdoor."
         properties = {
             "p_value": suspect["p_value"],
             "asr": suspect["asr"],
@@ -103,8 +114,8 @@ def _alerts(scan: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
             "target_label": suspect["label"],
         }
         yield (
-            "error" if suspect["works"] else "note",
-            f"{name}: {title} {evidence(suspect, scan)} {effect(suspect)}",
+            "error" if works else "note",
+            f"{name}: {title} {evidence(suspect, scan)} {effect(suspect, scan)}",
             properties,
         )
     if (scan["all_to_all"] or {}).get("works"):

@@ -86,7 +86,7 @@ def _suspect_view(run: RunDirectory, scan: dict[str, Any], suspect: dict[str, An
         "map": to_data_url((map_folder / "map.png").read_bytes()) if has_map else "",
         "crop": _map_crop_image(map_folder, suspect) if has_map and "map_crop" in suspect else "",
         "crop_effect": scan_words.map_crop(suspect),
-        "effect": scan_words.effect(suspect),
+        "effect": scan_words.effect(suspect, scan),
         "where": scan_words.size_and_place(suspect, scan),
         "shortcut": scan_words.shortcut(suspect),
         "closer": to_data_url(encode(close_up, optimize=True)),

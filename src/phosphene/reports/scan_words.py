@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from phosphene.backdoor.measure import MEASURES
+from phosphene.backdoor.candidate import MAX_NEXT_SUCCESS, MIN_SUCCESS
+from phosphene.backdoor.measure import MAX_CLASSES_FOR_PAIRS, MEASURES
 from phosphene.backdoor.null import built_in
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.formats import count, percent
@@ -55,24 +56,41 @@ SHORTCUT_WARNING = (
 def headline(scan: Mapping[str, Any]) -> tuple[str, str]:
     """Return a scan's verdict as a sentence, and its mark: ``good``, ``bad`` or ``unsure``."""
     verdict, suspects = scan["verdict"], working_suspects(scan)
-    may_be_shortcut = verdict == BACKDOORED and suspects and all(one["additive"] for one in suspects)
-    return (SHORTCUT_TITLE if may_be_shortcut else TITLES[verdict]), MARKS[verdict]
+    title = TITLES[verdict]
+    if verdict == BACKDOORED and suspects and all(one["additive"] for one in suspects):
+        title = SHORTCUT_TITLE
+    elif verdict == CLEAN and scan["tested"] < scan["num_classes"]:
+        title = f"No backdoor was found in the {scan['tested']:,} of {scan['num_classes']:,} classes of this network that were tested."
+    return title, MARKS[verdict]
 
 
 def working_suspects(scan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the suspects of a ``scan.json`` whose candidate trigger works on held-out samples."""
-    return [one for one in scan["suspects"] if one["works"]]
+    """Return the suspects of a ``scan.json`` whose candidate trigger works on held-out samples, and that no reference contests."""
+    return [one for one in scan["suspects"] if one["works"] and not one.get("contested_by")]
 
 
 def glance(scan: Mapping[str, Any]) -> str:
-    """Return a scan's verdict for the top of the report, and for a backdoor what its trigger does."""
-    title, suspects = headline(scan)[0], working_suspects(scan)
-    if scan["verdict"] != BACKDOORED or not suspects:
-        return f"{title} {NO_PROOF}" if scan["verdict"] == CLEAN else title
-    suspect = suspects[0]
-    kind = "faint pattern" if suspect["additive"] else "small window"
-    share = f"{percent(suspect['asr'])} of {suspect['tried']}"
-    return f"{title} With a {kind} on them, it predicts {short_label(suspect)!r} for {share} images."
+    """Return a scan's verdict for the top of the report, for a backdoor what its trigger does, and what makes the verdict doubtful."""
+    lines, suspects = [headline(scan)[0]], working_suspects(scan)
+    if scan["verdict"] == CLEAN:
+        lines += [NO_PROOF, not_searched(scan)]
+    elif scan["verdict"] == BACKDOORED and suspects:
+        suspect = suspects[0]
+        kind = "faint pattern" if suspect["additive"] else "small window"
+        share = f"{percent(suspect['asr'])} of {suspect['tried']}"
+        lines.append(f"With a {kind} on them, it predicts {short_label(suspect)!r} for {share} images.")
+    return " ".join(line for line in [*lines, *scan.get("warnings", ())] if line)
+
+
+def not_searched(scan: Mapping[str, Any]) -> str:
+    """Return a sentence on the backdoors that a scan did not search for at all, for want of tested classes; empty if there are none."""
+    rest = scan["num_classes"] - scan["tested"]
+    left_out = [f"backdoors to the other {count(rest, 'class', 'classes')}"] if rest > 0 else []
+    if scan["all_to_all"] is None:
+        left_out.append("all-to-all backdoors")
+    if not scan["settings"]["pairs"] and scan["num_classes"] > MAX_CLASSES_FOR_PAIRS:
+        left_out.append("pairs of classes")
+    return f"Not searched at all: {', '.join(left_out)}." if left_out else ""
 
 
 def caveat(scan: Mapping[str, Any]) -> str:
@@ -80,7 +98,9 @@ def caveat(scan: Mapping[str, Any]) -> str:
 
     For ``clean``, this is what a scan misses; for ``backdoored``, how many clean networks get that verdict.
     """
-    return {CLEAN: f"{NO_PROOF} {DETECTION_COUNTS}", BACKDOORED: FALSE_ALARMS}.get(scan["verdict"], "")
+    if scan["verdict"] == CLEAN:
+        return " ".join(line for line in (NO_PROOF, not_searched(scan), DETECTION_COUNTS) if line)
+    return FALSE_ALARMS if scan["verdict"] == BACKDOORED else ""
 
 
 def terminal_lines(scan: Mapping[str, Any]) -> list[str]:
@@ -92,7 +112,7 @@ def terminal_lines(scan: Mapping[str, Any]) -> list[str]:
     for suspect in scan["suspects"]:
         lines += [
             evidence(suspect, scan),
-            effect(suspect),
+            effect(suspect, scan),
             *size_and_place(suspect, scan),
             CANDIDATE_NOTE,
             map_crop(suspect),
@@ -142,7 +162,7 @@ def rank(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
 
     For example: "3 of 40 clean networks deviate as far (p = 0.1)".
     """
-    total, references = scan["null"]["networks"], len(scan["references"])
+    total, references = scan["null"]["networks"], len(scan["references"]) - len(scan["null"].get("left_out", ()))
     deviation = next(row["figure"] for row in scan["classes"] if row["index"] == entry["index"])
     deviates = [figure >= deviation for figure in scan["null"].get("figures", ())]
     # Scans of earlier versions have no figures: without references, the p-value is the rank.
@@ -160,8 +180,8 @@ def rank(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
     )
 
 
-def effect(suspect: Mapping[str, Any]) -> str:
-    """Return how often a suspect's candidate trigger moves samples to its class.
+def effect(suspect: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
+    """Return how often a suspect's candidate trigger moves samples to its class, and whether it works, where that needs a reason.
 
     For comparison, the text also says how often a similar one moves them to the next easiest class to reach.
     """
@@ -173,8 +193,20 @@ def effect(suspect: Mapping[str, Any]) -> str:
         f"The network predicts {short_label(suspect)!r} for {success_text} with {trigger_text}, "
         f"on which it was not optimised (95 % interval {low:.0f} to {high:.0f} %). "
         f"For the next class, {short_label(suspect['next'])!r}, a {similar_trigger} reaches "
-        f"{percent(suspect['next']['asr'])}."
+        f"{percent(suspect['next']['asr'])}.{_why_it_works(suspect, scan)}"
     )
+
+
+def _why_it_works(suspect: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
+    """Return a sentence, after a space, on why a candidate counts as working or not; empty if its shares speak for themselves."""
+    half, least, most = f"half of alpha ({scan['alpha'] / 2:g})", percent(MIN_SUCCESS), percent(MAX_NEXT_SUCCESS)
+    if suspect["asr"] < MIN_SUCCESS:
+        return f" So it does not work: that takes {least} or more."
+    if suspect["next"]["asr"] <= MAX_NEXT_SUCCESS:
+        return ""
+    if suspect["works"]:
+        return f" It counts as working even so, because p is below {half}: the next class may then exceed {most}."
+    return f" So it does not work: the next class exceeds {most}, and p is not below {half}."
 
 
 def shortcut(suspect: Mapping[str, Any]) -> str:

@@ -84,7 +84,8 @@ def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
     from phosphene.runs import RunDirectory  # noqa: PLC0415
     from phosphene.workflows.check import plan_checks  # noqa: PLC0415
     from phosphene.workflows.plan import plan  # noqa: PLC0415
-    from phosphene.workflows.scan import RECIPE, plan_scan  # noqa: PLC0415
+    from phosphene.workflows.scan import RECIPE  # noqa: PLC0415
+    from phosphene.workflows.scan_plan import plan_scan  # noqa: PLC0415
 
     faults, samples, trust = Faults(), values["samples"] or None, values["trust"]
     if action == "check":

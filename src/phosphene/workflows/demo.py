@@ -21,7 +21,8 @@ from phosphene.sources import load
 from phosphene.workflows.concept_maps import ConceptMaps
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
-from phosphene.workflows.scan import RECIPE, ScanVerdict, make_scan, plan_scan
+from phosphene.workflows.scan import RECIPE, ScanVerdict, make_scan
+from phosphene.workflows.scan_plan import plan_scan
 from phosphene.workflows.score import RunScore, score_sources
 
 SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"

@@ -1,10 +1,9 @@
-"""Scans for backdoors: plan a scan or find it cached, run it, write it, and map the suspects."""
+"""Scans for backdoors: run a planned scan or read its stored verdict, write it, and map the suspects."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,74 +11,28 @@ import torch
 from phosphene import notebook
 from phosphene.backdoor.images import candidate_files
 from phosphene.backdoor.map_crop import best_crop
-from phosphene.backdoor.measure import ScanEngine, measure_passes
+from phosphene.backdoor.measure import ScanEngine
 from phosphene.backdoor.probes import check_outputs
-from phosphene.backdoor.scan import ALPHA, ScanProgress, check_alpha, require_comparable, scan
-from phosphene.backdoor.scan_document import map_crop_entry, method_sha256, read_verdict, scan_document
+from phosphene.backdoor.scan import ScanProgress, scan
+from phosphene.backdoor.scan_document import map_crop_entry, read_verdict, scan_document
 from phosphene.backdoor.verdict import Verdict
-from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine.device import single_precision
-from phosphene.errors import PhospheneError, RecipeError
-from phosphene.executors.base import MapOrigin
+from phosphene.errors import PhospheneError
 from phosphene.progress import ProgressDisplay
 from phosphene.reports import write_report
 from phosphene.reports.sarif import place_of, sarif
 from phosphene.reports.scan_words import headline, most_deviating, terminal_lines
-from phosphene.runs.paths import directory_name
-from phosphene.runs.scans import FOLDER, SCAN, add_map_crops, check_scan, suspect_folder, write_scan
-from phosphene.samples import is_natural
+from phosphene.runs.scans import FOLDER, SCAN, add_map_crops, suspect_folder, write_scan
 from phosphene.workflows.concept_maps import OpenRun
 from phosphene.workflows.map import execute
 from phosphene.workflows.own_predictions import write_own_predictions
 from phosphene.workflows.plan import plan as plan_maps
-from phosphene.workflows.plan import unless_of_another_model
 from phosphene.workflows.progress import Progress
+from phosphene.workflows.scan_plan import ScanPlan
 
 RECIPE = "vivid"  # for the maps of suspects
 LEAST_TIMED_IMAGES = 4  # images that are timed, at least, for the estimate
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScanPlan(MapOrigin):
-    """Plan of a ``scan``: network, samples, references, settings, run; :func:`make_scan` runs it.
-
-    Attributes:
-        reference: Clean networks, none of them a copy of another.
-        run: Where the results go; ``None`` if nothing is to be written.
-        request: Everything that determines the verdict, as ``scan.json`` holds it.
-        cached: Content of ``scan.json`` if the same scan was made before, else ``None``.
-        seconds: Estimated seconds without suspects, after a dry run.
-    """
-
-    reference: tuple[Classifier, ...]
-    run: "OpenRun | None"
-    request: dict[str, Any]
-    cached: "dict[str, Any] | None"
-    seconds: float = 0.0
-
-    @property
-    def passes(self) -> int:
-        """Number of images that measuring network and references takes; a backward pass counts as one more.
-
-        Those for candidate triggers are left out.
-        """
-        pairs = self.request["settings"]["pairs"]
-        return sum(measure_passes(one, pairs=pairs) for one in (self.classifier, *self.reference))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the document of ``scan --dry-run --json``: what would be scanned, and its cost."""
-        return {
-            "run": None if self.run is None else str(self.run.path),
-            "model": self.classifier.name,
-            "classes": self.classifier.num_classes,
-            "pairs": self.request["settings"]["pairs"],
-            "references": [one.name for one in self.reference],
-            "samples": self.pool.spec,
-            "passes": self.passes,
-            "seconds": round(self.seconds, 1),
-            "done": self.cached is not None,
-        }
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -124,73 +77,22 @@ class ScanVerdict(Verdict):
         return {"run": run, "report": self.report, "cached": self.cached, **self.document}
 
 
-def plan_scan(
-    origin: MapOrigin,
-    *,
-    out: "str | Path | bool | None" = None,
-    reference: Sequence[Classifier] = (),
-    alpha: float = ALPHA,
-    pairs: bool = False,
-    seed: int = 0,
-) -> ScanPlan:
-    """Check the inputs and settings of a scan, and return its plan, with the result if the same scan is cached.
-
-    Args:
-        origin: The network, the samples, the device and precision, and the recipe for the maps of suspects.
-        out: The run directory; ``True`` for ``runs/<model>-scan``; by default nothing is written.
-        reference: Clean networks of the same kind; copies of one, which have the same hash, count once.
-        alpha: Share of clean networks that may be called suspicious.
-        pairs: Search all pairs of classes, however many there are.
-        seed: Random seed for samples and starting points.
-
-    Raises:
-        RecipeError: alpha does not fit, or a network is its own reference.
-        RunError: ``out`` holds something else.
-    """
-    classifier, facts = origin.classifier, origin.facts
-    natural = is_natural(classifier, origin.pool.spec)
-    by_hash = {one.sha256: one for one in reference}
-    reference = tuple(by_hash.values())
-    check_alpha(alpha, classifier, natural=natural, references=len(reference))
-    require_comparable(classifier, reference)
-    if copy := by_hash.get(facts["model"]["sha256"]):
-        raise RecipeError(
-            f"reference {copy.name} has the same weights as the scanned network: give other clean networks."
-        )
-    references = [{"name": one.name, "spec": one.spec, "sha256": sha256} for sha256, one in by_hash.items()]
-    request = {
-        "model": {**facts["model"], "input": list(classifier.input.shape)},
-        "samples": {**facts["samples"], "natural": natural},
-        "references": references,
-        "alpha": alpha,
-        "settings": {"pairs": pairs, "seed": seed, "precision": origin.precision},
-        "method": method_sha256(),
-    }
-    run = cached = None
-    if out is True:
-        out = unless_of_another_model(Path("runs") / directory_name(classifier.name, "scan"), classifier)
-    if isinstance(out, str | Path):
-        run = OpenRun(out)
-        run.check(facts, classifier.labels)
-        cached = check_scan(run, request)
-    settings = {one.name: getattr(origin, one.name) for one in fields(MapOrigin)}
-    return ScanPlan(**settings, reference=reference, run=run, request=request, cached=cached)
-
-
 def make_scan(
     plan: ScanPlan,
     display: ProgressDisplay,
     on_progress: Callable[[ScanProgress], None],
     *,
     mapped: bool = True,
+    range_doubt: str = "",
 ) -> ScanVerdict:
     """Scan unless the result is cached; if the plan has a run, map the suspects, and write it with its report.
 
     Args:
         plan: Plan of the scan.
-        display: Shows the progress of the maps, and why suspects could not be mapped.
+        display: Shows what makes the verdict doubtful, the progress of the maps, and why suspects could not be mapped.
         on_progress: Called as the scan goes on.
         mapped: Map the suspects beside their candidate triggers.
+        range_doubt: Why the declared input may be wrong, which a new verdict keeps; empty without a doubt.
 
     Raises:
         CardError: the network has the same output for every sample.
@@ -198,7 +100,12 @@ def make_scan(
         RunError: the run cannot be written, or its cached scan is damaged.
     """
     run = plan.run
-    verdict = _scan(plan, on_progress) if run is None or plan.cached is None else stored_verdict(run, plan.cached)
+    if run is None or plan.cached is None:
+        verdict = _scan(plan, on_progress, range_doubt)
+    else:
+        verdict = stored_verdict(run, plan.cached)
+    for line in verdict.warnings:
+        display.warn(line)
     if run is None:
         return verdict
     if mapped and verdict.suspects:
@@ -236,7 +143,7 @@ def _engine(plan: ScanPlan, on_images: "Callable[[int], None] | None" = None) ->
     return ScanEngine(plan.classifier, on_images, device=plan.device, precision=single_precision(plan.precision))
 
 
-def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> ScanVerdict:
+def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None], range_doubt: str) -> ScanVerdict:
     """Scan; if the plan has a run, write ``scan.json``, SARIF and the candidates' files to it."""
     run, labels = plan.run, plan.classifier.labels
     if run is not None:
@@ -245,6 +152,7 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> ScanVe
             check_outputs(engine, plan.pool)
         run.begin(plan.facts, [], labels)
     options = {"alpha": plan.request["alpha"], **plan.request["settings"], "device": plan.device}
+    options["range_doubt"] = range_doubt
     verdict = scan(plan.classifier, plan.pool, reference=plan.reference, on_progress=on_progress, **options)
     document = scan_document(verdict, plan.request, labels)
     if run is not None:
