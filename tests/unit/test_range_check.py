@@ -1,6 +1,7 @@
 """The range check on networks whose answers are known: made by hand, trained in the demo, or random."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+import phosphene as ph
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
+from phosphene.errors import PhospheneWarning
 from phosphene.input_space import InputSpace
 from phosphene.labels import Labels
 from phosphene.metrics.conventions import common_conventions
@@ -320,6 +323,26 @@ def test_a_doubt_does_not_keep_a_scan_from_its_work(call, tmp_path, monkeypatch)
     assert answer.err.startswith("phosphene: warning: ")
     assert "phosphene doctor demo:shapes" in answer.err
     assert call("scan", "demo:shapes", "--out", tmp_path / "run", "--dry-run", "--no-range-check").err == ""
+
+
+def test_a_doubt_stands_in_the_reports_of_maps_and_scans(quadrants, tmp_path):
+    plain, _, images = quadrants
+    first = nn.Conv2d(1, 1, 1, bias=False)  # a layer for Xi
+    nn.init.ones_(first.weight)
+    own = Classifier(nn.Sequential(first, plain.module), size=16, mean=(0.0,), std=(1.0,), name="quadrants")
+    np.save(tmp_path / "unlabelled.npy", images)
+    samples = str(tmp_path / "unlabelled.npy")
+    options = {"samples": samples, "device": "cpu"}
+    doubt = range_doubt(own, load_samples(samples, own.input.shape))
+    few = {"recipe": "quick", "overrides": {"steps": 1, "refine_steps": 0}, "progress": False}
+    with pytest.warns(PhospheneWarning, match="makes little sense of its declared input"):
+        ph.map_concepts(own, [0], out=tmp_path / "maps", **few, **options)
+    assert ph.open_run(tmp_path / "maps").facts()["model"]["range_doubt"] == doubt
+    with pytest.warns(PhospheneWarning):  # that four classes are too few, as well
+        found = ph.scan(own, out=tmp_path / "scan", mapped=False, progress=False, **options)
+    assert found.warnings[0] == doubt
+    for run in ("maps", "scan"):
+        assert doubt.split(";")[0] in Path(ph.report(tmp_path / run)).read_text(encoding="utf-8")
 
 
 # --- labels in names and columns

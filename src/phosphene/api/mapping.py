@@ -1,6 +1,7 @@
 """``map_concepts`` and ``map_models``: the maps of classifiers, in memory or in run directories."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,8 @@ def map_concepts(
     with show_progress(progress, "map") as display:
         classifier = to_classifier(model, trust=trust, concepts=concepts)
         pool = to_pool(samples, classifier)
-        show_doubts(display, classifier, pool, str(device))
-        origin = MapOrigin(classifier=classifier, pool=pool, recipe=settings, **computing)
+        doubt = show_doubts(display, classifier, pool, str(device))
+        origin = MapOrigin(classifier=classifier, pool=pool, recipe=settings, range_doubt=doubt, **computing)
         resolved_concepts = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, str(device))
         return map_in_memory(origin, resolved_concepts, numbers, frames, display.follow(on_progress))
 
@@ -182,8 +183,11 @@ def map_models(  # noqa: D417  (the other options are those of map_concepts)
         if not plans:
             raise ArgumentError("nothing is mapped without a model and a recipe: give one of each, or more.")
         display.title = plans[0].classifier.name if len(plans) == 1 else f"{len(plans)} runs"
-        for one in {id(one.classifier): one for one in plans}.values():
-            show_doubts(display, one.classifier, one.pool, "auto" if gpus else device)
+        doubts = {
+            number: show_doubts(display, one.classifier, one.pool, "auto" if gpus else device)
+            for number, one in {id(one.classifier): one for one in plans}.items()
+        }
+        plans = [replace(one, range_doubt=doubts[id(one.classifier)]) for one in plans]
         if dry_run:
             return [MappedRun(one, estimate=estimate(one)) for one in plans]
         return make_runs(plans, executor=workforce, on_progress=display.follow(on_progress), on_map=on_map)

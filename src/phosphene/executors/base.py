@@ -32,6 +32,7 @@ class MapOrigin:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         compile: Whether torch compiles the network: ``auto``, ``on`` or ``off``.
+        range_doubt: Why the declared input may be wrong, for the report; empty without a doubt, or if it was not checked.
     """
 
     classifier: Classifier
@@ -40,6 +41,7 @@ class MapOrigin:
     device: str = "auto"
     precision: str = "auto"
     compile: str = "auto"
+    range_doubt: str = ""
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -53,7 +55,8 @@ class MapOrigin:
         device = pick_device(self.device)
         # On a CPU auto has one meaning, and runs that say so go on; on a GPU it had another one before.
         precision = self.precision if device.type == "cpu" else pick_precision(self.precision, device)
-        return run_facts(self.classifier, self.recipe, self.pool, str(device), precision)
+        facts = run_facts(self.classifier, self.recipe, self.pool, str(device), precision)
+        return {**facts, "model": facts["model"] | ({"range_doubt": self.range_doubt} if self.range_doubt else {})}
 
     @property
     def hashes(self) -> tuple[str, ...]:

@@ -11,9 +11,11 @@ from phosphene.sources.libraries import RANDOM_WEIGHTS_NOTE
 
 
 def notes_glance(facts: dict[str, Any]) -> list[dict[str, str]]:
-    """Return lines for the report's top, dictionaries of ``mark`` and ``text``, on how the network was loaded, as with random weights."""
+    """Return lines (``mark``, ``text``) for the report's top, on how the network was loaded, and a doubt about its input."""
     name, notes = facts["model"]["name"], map(str, facts["model"].get("notes", []))
-    return [{"mark": "unsure" if RANDOM_WEIGHTS_NOTE in note else "", "text": f"{name}: {note}."} for note in notes]
+    lines = [{"mark": "unsure" if RANDOM_WEIGHTS_NOTE in note else "", "text": f"{name}: {note}."} for note in notes]
+    doubt = facts["model"].get("range_doubt")
+    return [*lines, *([{"mark": "unsure", "text": doubt}] if doubt else [])]
 
 
 def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "") -> list[dict[str, str]]:

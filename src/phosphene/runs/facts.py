@@ -31,6 +31,7 @@ NEEDED: dict[str, Any] = {
         "output?": str,
         "texts?": [str],
         "notes?": [str],
+        "range_doubt?": str,
         "input": {"size": [int, int]},
     },
     "recipe": {"name": str, "sha256": str},

@@ -106,8 +106,8 @@ def show_notes(display: ProgressDisplay, classifier: Classifier, pool: SamplePoo
         display.note(f"skipped {len(pool.skipped)} sample file(s) that are not readable images: {file_names}")
 
 
-def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePool, device: str) -> None:
-    """Print notes on a model and its samples, and warn if its declared input range is doubtful.
+def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePool, device: str) -> str:
+    """Print notes on a model and its samples, and warn if its declared input range is doubtful; return that warning, or empty text.
 
     Doubtful means that another input convention fits the model better. Samples have a note if few are held out, or some
     were skipped.
@@ -119,7 +119,9 @@ def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePo
         display.note(
             f"only {held_out_text} held out, too few for a targeting rate: give {10 * FEW_HELD_OUT} samples or more."
         )
-    display.warn(range_doubt(classifier, pool, device=device))
+    doubt = range_doubt(classifier, pool, device=device)
+    display.warn(doubt)
+    return doubt or ""
 
 
 class MapCounts:
