@@ -16,7 +16,7 @@ from phosphene.checked import checked
 from phosphene.errors import CardError, first_line
 from phosphene.input_space import InputSpace
 from phosphene.labels import Labels, check_labels
-from phosphene.module_state import evaluating, fix_of_cast, hash_weights
+from phosphene.module_state import evaluating, fix_of_cast, hash_weights, like_weights
 from phosphene.outputs import (
     LOGITS_NEEDED,
     MULTI_LABEL,
@@ -60,7 +60,7 @@ class Classifier:
             for a network with one output, ``logit`` or ``probability``; or ``regression``. Of several outputs, the position or key of
             the logits, with or without their kind: ``0``, ``out``, ``out:probabilities``. Of several levels of labels in
             one output, the part with one of them: ``[3:7]``, ``out[3:]:logits``.
-        batch: Largest number of images, 1 or more, that the module accepts at once; by default any, or 1 if it refuses two.
+        batch: Largest number of images that the module accepts at once, and it accepts fewer; by default any, or 1 if it refuses two.
         notes: Notes for the user about how it was loaded, one line each.
         origin: The fields of a card that build the module again, ``{"arch": "torchvision:vgg16"}``, if there are any.
 
@@ -116,14 +116,14 @@ class Classifier:
     def logits(self, pixels: Tensor) -> Tensor:
         """Return logits (n, classes) for pixels (n, c, h, w) in [0, 1]; gradients flow through.
 
-        Pixels are normalised, and probabilities converted. The module runs as it stands: an Engine puts it in evaluation mode.
+        Pixels get the type and device of the weights; probabilities are converted. An Engine puts the module in evaluation mode.
 
         Raises:
             CardError: the pixels are not floats of this shape, or the module returns another number of classes than before.
         """
         self.input.refuse_unfit(pixels, self.name)
         classes, kind = self._classes_and_kind
-        parts = torch.split(pixels, self._batch or max(1, len(pixels)))
+        parts = torch.split(like_weights(self.module, pixels), self._batch or max(1, len(pixels)))
         logits = torch.cat([to_logits(self._module_output(part), kind) for part in parts])
         if logits.shape[1] != classes:
             raise CardError(f"{self.name} had {classes} classes and has {logits.shape[1]} now: make a Classifier anew.")
@@ -163,9 +163,9 @@ class Classifier:
         count = 2 if kind in ONE_NUMBER_KINDS else output.numel()
         if self._labels is not None and len(self._labels) != count:
             part = f" in its part {write_output(None, self._part)}" if self._part else ""
-            raise CardError(
-                f"network {self.name} has {count} classes{part}, and {len(self._labels)} labels were given for them{self._labels_from}."
-            )
+            order = "two for one output, negative first" if kind in ONE_NUMBER_KINDS else "in output order"
+            text = f"{part}, and labels were given for {len(self._labels)}{self._labels_from}: give one per class, {order}."
+            raise CardError(f"network {self.name} has {count} classes{text}")
         if self.groups and kind == REGRESSION:
             raise CardError(f"the outputs of {self.name} are measurements (regression), and groups are of classes.")
         return count, kind
@@ -183,13 +183,13 @@ class Classifier:
         """For a ``with`` block: have the module in evaluation mode, yield a grey image of its type; errors become CardErrors."""
         try:
             with evaluating(self.module):
-                parameter = next(self.module.parameters(), torch.zeros((), dtype=torch.float32))
-                yield torch.full((1, *self.input.shape), 0.5, dtype=parameter.dtype, device=parameter.device)
+                yield like_weights(self.module, torch.full((1, *self.input.shape), 0.5, dtype=torch.float32))
         except (CardError, torch.cuda.OutOfMemoryError):
             raise
         except Exception as error:  # noqa: BLE001  (the network is the user's: it may raise anything)
             flaw = LATE_IMPORT if isinstance(error, ImportError) else f"refuses its declared input {self.input.shape}"
-            raise CardError(f"network {self.name} {flaw}: {first_line(error)}{fix_of_cast(error)}") from None
+            fix = fix_of_cast(error) or self.input.fix_of_channels(error)
+            raise CardError(f"network {self.name} {flaw}: {first_line(error)}{fix}") from None
 
     def _test_outputs(self, grey_output: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
         """Return lazy outputs for grey (known), noise, black and white, and for images far outside [0, 1]."""

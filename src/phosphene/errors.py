@@ -126,6 +126,8 @@ def one_line(kind: type[PhospheneError], what: str, fix: str = "") -> Iterator[N
         raise
     except (Exception, SystemExit) as error:
         line = f"{type(error).__name__}: {first_line(error)}"
+        if isinstance(error, OSError) and error.strerror and str(error.filename) in what:
+            line = error.strerror  # the rest is a number, and the path once more
         raise kind(f"{what} ({line}): {fix}" if fix else f"{what}: {line}") from error
 
 

@@ -1,6 +1,7 @@
 """The input space of a network: its size, and the mean and standard deviation by which pixels in [0, 1] are normalised."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,18 +104,28 @@ class InputSpace:
         mean, scale = self._constants[key]
         return (pixels - mean) * scale
 
+    def fix_of_channels(self, error: Exception) -> str:
+        """Return what to do about torch's ``error`` if it says that a network takes another number of channels; empty if not."""
+        count = re.search(rf"to have (\d+) channels, but got {self.channels} channels", str(error))
+        return (
+            f"; for {count[1]}-channel images, give mean and std one value per channel, {count[1]} each."
+            if count
+            else ""
+        )
+
     def refuse_unfit(self, pixels: Tensor, name: str) -> None:
         """Raise CardError unless pixels are floats (n, c, h, w) of the channels that network ``name`` takes.
 
         Only type and shape are read.
 
         Raises:
-            CardError: they are whole numbers, such as uint8, or of another shape.
+            CardError: they are no tensor, whole numbers, such as uint8, or of another shape.
         """
+        takes = f"{name} takes pixels in [0, 1], a tensor of floats (n, {self.channels}, h, w)"
+        if not isinstance(pixels, Tensor):
+            raise CardError(f"{takes}, not {type(pixels).__name__}.")
         if pixels.ndim != 4 or pixels.shape[1] != self.channels or not pixels.is_floating_point():
-            raise CardError(
-                f"{name} takes pixels in [0, 1], floats (n, {self.channels}, h, w), not {pixels.dtype} {tuple(pixels.shape)}."
-            )
+            raise CardError(f"{takes}, not {pixels.dtype} {tuple(pixels.shape)}.")
 
 
 def _numbers(name: str, values: Any, kind: Callable[[Any], Any]) -> tuple[Any, ...]:

@@ -63,8 +63,14 @@ def hash_weights(module: nn.Module, digest: "hashlib._Hash") -> None:
         digest.update(value.flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
 
 
+def like_weights(module: nn.Module, pixels: Tensor) -> Tensor:
+    """Return pixels on the device and of the type of a module's first parameter; as they are if it has none."""
+    parameter = next(module.parameters(), pixels)
+    return pixels.to(parameter.device, parameter.dtype if parameter.is_floating_point() else pixels.dtype)
+
+
 def fix_of_cast(error: Exception) -> str:
-    """Return what to do about torch's ``error`` if it says that a network computes with two types of numbers; empty if not."""
+    """Return what to do about torch's ``error`` if a network computes with two types of numbers; empty if not."""
     if not re.search(r"same dtype|type \(.*should be the same|expected scalar type", str(error)):
         return ""
     return ", and casts to another type itself: leave the cast out, call .float() on the network, and export it again if it is a file."

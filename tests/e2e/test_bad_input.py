@@ -57,7 +57,7 @@ def test_card_that_contradicts_its_network(refused, card):
     assert "network tiny refuses its declared input" in refused()
     card.write(input={"size": [16, 16]})
     (card.folder / "labels.txt").write_text("one\ntwo\n", encoding="utf-8")
-    assert "5 classes, and 2 labels were given" in refused()
+    assert "5 classes, and labels were given for 2" in refused()
 
 
 # --- the weights

@@ -168,7 +168,7 @@ def test_levels_side_by_side_as_probabilities_are_refused_with_the_fix(call, car
 @pytest.mark.parametrize("declared", ["[2:]", "[2:7]:logits"])
 def test_one_level_of_logits_is_declared(call, card, tmp_path, declared):
     words = ("--trust", "-c", "animal", *FEW, "--out", tmp_path / "run", "--json")
-    assert "has 7 classes, and 5 labels were given" in call("map", card("levels"), *words).complaint
+    assert "has 7 classes, and labels were given for 5" in call("map", card("levels"), *words).complaint
     answer = call("map", card("levels", f'output = "{declared}"\n{GROUPS}'), *words)
     assert answer.code == 0, answer.err
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -184,7 +184,7 @@ def test_one_level_of_logits_is_declared(call, card, tmp_path, declared):
         ("[7:]", "returns 7 values: none, or not all, of [7:] are there"),
         ("[4:2]", "of [4:2] are there; give a part within [0:7], [START:END] with START below END."),
         ("[1:1]", "give a part within [0:7]"),
-        ("[1:7]", "has 6 classes in its part [1:7], and 5 labels were given"),
+        ("[1:7]", "has 6 classes in its part [1:7], and labels were given for 5"),
         ("2:7", "a part such as [3:7]"),
     ],
 )

@@ -394,7 +394,7 @@ def test_a_target_with_other_labels(refused, runs, card):
 
 def test_a_label_file_of_the_wrong_length(refused, runs, card):
     (card.folder / "labels.txt").write_text("\n".join(CONCEPTS), encoding="utf-8")
-    assert "5 classes, and 3 labels were given" in refused(runs[0], "--trust", "--target", card.path)
+    assert "5 classes, and labels were given for 3" in refused(runs[0], "--trust", "--target", card.path)
 
 
 def test_a_target_of_other_channels(refused, runs, card):

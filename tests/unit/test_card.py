@@ -79,10 +79,18 @@ def test_paths_may_begin_with_the_home_folder(card, monkeypatch):
     assert drafted.classifier.sha256 == found.sha256
 
 
+def test_a_label_file_that_cannot_be_read_is_named_once(card):
+    (card.folder / "labels.txt").unlink()
+    (card.folder / "labels.txt").mkdir()
+    with pytest.raises(CardError, match=r"^label file \S*labels\.txt cannot be read: Is a directory$"):
+        load(card)
+
+
 def test_a_wrong_number_of_labels_names_the_file_and_what_it_begins_with(card):
     (card.folder / "labels.txt").write_text("# my labels\na\n\nb\nc\nd\n", encoding="utf-8")
     with pytest.raises(
-        CardError, match=r"5 classes, and 6 labels .*labels\.txt: the first is '# my labels',.* class 2 is blank"
+        CardError,
+        match=r"5 classes, and labels were given for 6, .*labels\.txt: the first is '# my labels',.* class 2 is blank: give one per class",
     ):
         load(card)
 
@@ -197,7 +205,7 @@ def test_missing_cards_are_refused(tmp_path):
 
 def test_a_label_file_of_another_length_is_refused_with_both_counts(card):
     (card.folder / "labels.txt").write_text("a\nb\n", encoding="utf-8")
-    with pytest.raises(CardError, match="network tiny has 5 classes, and 2 labels were given"):
+    with pytest.raises(CardError, match="network tiny has 5 classes, and labels were given for 2"):
         load(card)
 
 

@@ -116,10 +116,33 @@ def test_weights_on_the_meta_device_are_named():
         Classifier(tiny.network().to("meta"), size=tiny.SIDE, name="tiny")
 
 
-@pytest.mark.parametrize("pixels", [torch.zeros(1, 3, 4, 4).byte(), torch.zeros(1, 1, 4, 4), torch.zeros(3, 4, 4)])
+@pytest.mark.parametrize("pixels", [torch.zeros(1, 3, 4, 4).byte(), torch.zeros(1, 1, 4, 4), np.zeros((1, 3, 4, 4))])
 def test_what_are_no_pixels_is_refused(pixels):
-    with pytest.raises(CardError, match=r"tiny takes pixels in \[0, 1\], floats \(n, 3, h, w\), not torch\."):
+    with pytest.raises(
+        CardError, match=r"tiny takes pixels in \[0, 1\], a tensor of floats \(n, 3, h, w\), not (torch\.|ndarray)"
+    ):
         tiny.classifier().logits(pixels)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_pixels_get_the_type_of_the_weights(dtype):
+    pixels = torch.rand(
+        (2, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.float32, requires_grad=True
+    )
+    logits = Classifier(tiny.network().to(dtype), size=16).logits(pixels)
+    torch.testing.assert_close(logits.float(), Classifier(tiny.network(), size=16).logits(pixels), rtol=0.05, atol=0.05)
+    logits.sum().backward()
+    assert pixels.grad.dtype == torch.float32
+
+
+def test_a_network_for_grey_images_is_told_where_the_number_of_channels_comes_from():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(
+        CardError,
+        match=r"1 channels, but got 3 .*; for 1-channel images, give mean and std one value per channel, 1 each",
+    ):
+        _ = Classifier(net, size=8).num_classes
+    assert Classifier(net, size=8, mean=[0.5], std=[0.5]).num_classes == 4
 
 
 def test_a_network_that_has_other_classes_now_is_refused():

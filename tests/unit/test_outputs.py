@@ -75,7 +75,10 @@ def test_two_classes_of_one_output_have_names_or_get_some():
     named = ph.Classifier(ENDS["logit"], size=16, labels=["healthy", "ill"])
     assert list(named.labels) == ["healthy", "ill"]
     assert list(ph.Classifier(ENDS["logit"], size=16).labels) == ["negative", "positive"]
-    with pytest.raises(CardError, match="2 classes, and 1 labels were given"):
+    with pytest.raises(
+        CardError,
+        match="2 classes, and labels were given for 1: give one per class, two for one output, negative first",
+    ):
         _ = ph.Classifier(ENDS["logit"], size=16, labels=["ill"]).labels
 
 

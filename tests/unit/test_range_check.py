@@ -17,6 +17,7 @@ from phosphene.input_space import InputSpace
 from phosphene.labels import Labels
 from phosphene.metrics.conventions import common_conventions
 from phosphene.metrics.information import blurred, information, try_sizes
+from phosphene.metrics.label_check import order_doubt
 from phosphene.metrics.norm_statistics import divergence, first_norm, natural_noise
 from phosphene.metrics.range_check import check_range, range_doubt
 from phosphene.samples import is_natural, load_samples
@@ -313,6 +314,58 @@ def test_a_range_in_which_the_network_is_wrong_is_doubted_by_its_labels(quadrant
     wrong = Classifier(own.module, size=16, mean=(2.0,), std=(1.0,), labels=list(own.labels), name="quadrants")
     line = range_doubt(wrong, load_samples(spec, own.input.shape))
     assert "makes little sense of its declared input (as declared)" in line
+
+
+@pytest.mark.parametrize(
+    ("labels", "order", "says"),
+    [
+        ("abcd", [0, 1, 2, 3], ""),
+        ("abcd", [1, 0, 2, 3], "85 % if 'b' is predicted for 'a', 'a' is predicted for 'b': correct"),
+        (
+            "abcd",
+            [1, 2, 3, 0],
+            "accuracy is 0 %, and 85 % if each predicted index is the labelled one plus 1: correct the labels",
+        ),
+        ("abcd", [3, 0, 1, 2], "85 % if each predicted index is the labelled one minus 1: correct"),
+        ("dcba", [3, 2, 1, 0], "85 % if the network's classes are in alphabetical order: correct"),
+        (
+            "abcd",
+            [1, 3, 0, 2],
+            "85 % if 'b' is predicted for 'a', 'd' is predicted for 'b', 'a' is predicted for 'c' and 1 more: cor",
+        ),
+    ],
+)
+def test_labels_in_another_order_are_named(labels, order, says):
+    truth = torch.arange(100) % 4
+    predicted = torch.tensor(order)[truth]
+    predicted[::7] = (predicted[::7] + 2) % 4  # 15 % are wrong
+    line = order_doubt(predicted, truth, Labels(list(labels)), is_sure=False)
+    assert says in line
+    assert bool(line) == bool(says)
+
+
+def test_accuracy_below_chance_without_an_order():
+    labels, truth = Labels(list("abcd")), torch.arange(64) % 4
+    never_right = (truth + 1 + torch.arange(64) // 4 % 3) % 4
+    line = order_doubt(never_right, truth, labels, is_sure=True)
+    assert line.endswith("accuracy is 0 %, below chance (25 %): check the labels")
+    assert order_doubt(never_right, truth, labels, is_sure=False) == ""
+    by_chance = torch.randint(4, (64,), generator=torch.Generator().manual_seed(0))
+    assert order_doubt(by_chance, truth, labels, is_sure=True) == ""
+    one_class = torch.full((64,), 2), torch.full((64,), 1)  # is always predicted as another
+    assert order_doubt(*one_class, labels, is_sure=True) == ""
+
+
+def test_doctor_says_that_the_labels_are_in_another_order(quadrants):
+    own, spec, _ = quadrants
+    assert "order" not in ph.doctor(own, samples=spec)
+    names = np.array(own.labels)[np.load(spec)["labels"]]
+    np.savez(spec, images=np.load(spec)["images"], labels=names)
+    rotated = [own.labels[index - 1] for index in range(4)]
+    shifted = Classifier(own.module, size=16, mean=(0.0,), std=(1.0,), labels=rotated)
+    facts = ph.doctor(shifted, samples=spec)
+    assert "if each predicted index is the labelled one minus 1: correct the labels" in facts["order"]
+    assert "labels" not in facts["range"]
 
 
 def test_a_doubt_does_not_keep_a_scan_from_its_work(call, tmp_path, monkeypatch):

@@ -1,9 +1,12 @@
 """Samples as people have them: many bands, grey ranges of scanners, tar files of webdataset, datasets of Hugging Face."""
 
+import errno
 import io
 import json
+import os
 import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -308,6 +311,25 @@ def test_a_dataset_without_its_files_and_one_without_images_are_refused(tmp_path
     pq.write_table(pa.table({"text": ["a"], "label": [1]}), tmp_path / "a.parquet")
     with pytest.raises(SamplesError, match="no column 'image', only text, label"):
         load_samples(tmp_path, (3, 8, 8))
+
+
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    """The refusals are the system's own, made up here because root may read everything."""
+    folder = tmp_path / "secret"
+    folder.mkdir()
+
+    def refusing(function, where):
+        def refuse(path, *args, **keys):
+            if where(Path(str(path))) == folder:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return function(path, *args, **keys)
+
+        return refuse
+
+    monkeypatch.setattr(os, "stat", refusing(os.stat, lambda path: path.parent))
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir, lambda path: path))
+    with pytest.raises(SamplesError, match=r"secret cannot be read: Permission denied\.$"):
+        load_samples(str(folder), (3, 8, 8))
 
 
 def test_every_kind_of_file_has_one_reader():

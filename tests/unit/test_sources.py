@@ -331,11 +331,12 @@ def test_a_folder_of_save_pretrained_needs_no_prefix(folder, monkeypatch):
         ("adapter_config.json", r"PEFT adapter alone.*merge_and_unload\(\)"),
         ("net.toml", r"give one of its cards, net\.toml"),
         ("notes.txt", "a folder written by save_pretrained"),
+        ("run.json", "is a run, of the maps of a model: give the model, demo:shapes"),
     ],
 )
 def test_a_folder_of_something_else_names_what_to_give(tmp_path, form, file, says):
     (tmp_path / file).parent.mkdir(exist_ok=True)
-    (tmp_path / file).write_text("{}", encoding="utf-8")
+    (tmp_path / file).write_text('{"model": {"spec": "demo:shapes"}}', encoding="utf-8")
     with pytest.raises(SpecError, match=says):
         ph.load(form.format(tmp_path))
 

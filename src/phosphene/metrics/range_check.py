@@ -23,6 +23,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.metrics.conventions import Convention, common_conventions
 from phosphene.metrics.information import blurred, information, probabilities
+from phosphene.metrics.label_check import MIN_LABELS, has_learned, order_doubt, with_labels
 from phosphene.metrics.norm_statistics import divergence, first_norm, natural_noise
 from phosphene.samples import SamplePool, is_natural
 from phosphene.samples.labelled import load_labelled
@@ -34,7 +35,6 @@ FIT_GAP, FIT_GAP_NOISE = 0.25, 0.75  # and in divergence (nats per channel), on 
 MIN_INFORMATION_SHARE = 0.5  # of what predictions could reveal: from there on, a network makes sense of samples
 PEAK_CONTRAST = 4  # and less of it at four times the contrast: networks with random weights only gain
 MAX_DIVERGENCE = 0.3  # a divergence above which the samples are too unlike the training samples to compare conventions
-MIN_LABELS = 16
 
 # Of range_doubt:
 DOUBT_SAMPLES = 32
@@ -61,6 +61,7 @@ class RangeCheck:
             normalisation), ``information`` (see :func:`phosphene.metrics.information.information`), ``confidence``
             (mean probability of the most probable class), ``entropy`` (mean, in nats), ``classes`` (how many different
             ones).
+        class_order: A line that the order of the classes does not fit the labels of the samples; empty if there is no doubt.
     """
 
     verdict: str
@@ -68,6 +69,7 @@ class RangeCheck:
     rivals: tuple[Convention, ...]
     evidence: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
+    class_order: str = ""
 
     @property
     def line(self) -> str:
@@ -116,6 +118,10 @@ def check_range(
         for k, (one, p) in enumerate(zip(candidates, predictions[:, 0], strict=True))
     )
 
+    is_sure = _reveals_enough(nats[0], engine.classifier)
+    predicted = predictions[0, 0, positions].argmax(1)
+    class_order = order_doubt(predicted, labels, engine.classifier.labels, is_sure=is_sure)
+
     mask = torch.ones(len(candidates), dtype=torch.bool)
     ranking: Tensor | None = None
     evidence = []
@@ -132,11 +138,11 @@ def check_range(
             evidence.append("information")
     if ranking is None or (bool(mask.all()) and evidence != ["labels"]):
         best = None if ranking is None else candidates[int(ranking.argmax())]
-        return RangeCheck("cannot tell", best, (), tuple(evidence), rows)
+        return RangeCheck("cannot tell", best, (), tuple(evidence), rows, class_order)
     order = ranking.masked_fill(~mask, -math.inf).argsort(descending=True).tolist()
     winners = tuple(candidates[k] for k in order if mask[k])
     verdict = "fits" if any(one.declared for one in winners) else "another fits"
-    return RangeCheck(verdict, winners[0], winners[1:], tuple(evidence), rows)
+    return RangeCheck(verdict, winners[0], winners[1:], tuple(evidence), rows, class_order)
 
 
 def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, device: str = "auto") -> "str | None":
@@ -188,28 +194,6 @@ def predict(engine: Engine, convention: Convention, views: Sequence[Tensor]) -> 
     return torch.stack([probabilities(engine.logits(convention.apply(view, space))) for view in views])
 
 
-def with_labels(truth: "Sequence[int] | None") -> tuple[Tensor, Tensor]:
-    """Return the positions of the samples whose class is known, and their classes, int64.
-
-    ``truth`` is a class per sample, -1 if it is unknown.
-    """
-    classes = torch.tensor(list(truth or ()), dtype=torch.int64)
-    positions = (classes >= 0).nonzero()[:, 0]
-    return positions, classes[positions]
-
-
-def has_learned(correct: Tensor, labels: Tensor) -> bool:
-    """Return whether the best convention's accuracy clearly beats that of always the commonest class.
-
-    ``correct`` is (k, n). Under 16 labels, it is false.
-    """
-    if len(labels) < MIN_LABELS:
-        return False
-    base_rate = float(labels.bincount().max()) / len(labels)
-    error = math.sqrt(base_rate * (1 - base_rate) / len(labels))
-    return float(correct.mean(1).max()) > base_rate + max(0.1, STANDARD_ERRORS * error)
-
-
 def makes_sense(engine: Engine, views: Sequence[Tensor], candidates: Sequence[Convention], nats: Tensor) -> bool:
     """Return whether the network makes sense of the samples, so that information is evidence.
 
@@ -218,10 +202,15 @@ def makes_sense(engine: Engine, views: Sequence[Tensor], candidates: Sequence[Co
     """
     best = int(nats.mean(1).argmax())
     best_nats = nats[best]
-    if float(best_nats.mean()) < MIN_INFORMATION_SHARE * math.log(min(len(best_nats), engine.classifier.num_classes)):
+    if not _reveals_enough(best_nats, engine.classifier):
         return False
     contrast_nats = information(predict(engine, candidates[best].with_contrast(PEAK_CONTRAST), views))
     return bool(clearly_worse(torch.stack([best_nats, contrast_nats]), INFORMATION_GAP)[1])
+
+
+def _reveals_enough(nats: Tensor, classifier: Classifier) -> bool:
+    """Return whether predictions reveal at least half of what they could of the samples; ``nats``, (n,), is how much."""
+    return float(nats.mean()) >= MIN_INFORMATION_SHARE * math.log(min(len(nats), classifier.num_classes))
 
 
 def clearly_worse(values: Tensor, floor: float, among: "Tensor | None" = None) -> Tensor:

@@ -13,6 +13,7 @@ from phosphene.errors import SamplesError, one_line
 from phosphene.extras import require
 from phosphene.samples.folder import walk
 from phosphene.samples.images import decode, read_some
+from phosphene.textfile import is_file
 
 SUFFIXES = (".parquet", ".arrow")
 IMAGE_COLUMNS = ("image", "img")
@@ -77,7 +78,7 @@ def is_dataset(path: Path) -> bool:
 
     The tables are parquet or arrow files in the folder or in its ``data``.
     """
-    has_info_file = any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
+    has_info_file = any(is_file(path / name) for name in ("dataset_info.json", "dataset_dict.json"))
     return has_info_file or any(_tables_in(path.glob("*"))) or any(_tables_in(path.glob("data/*")))
 
 

@@ -1,10 +1,11 @@
 """What several sources share: random weights, downloads, messages, and networks that take images in another form."""
 
 import importlib
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 from phosphene.errors import SpecError, WeightsError, first_few, nearest, one_line
 from phosphene.extras import require
 from phosphene.input_space import InputSpace
-from phosphene.textfile import nearby
+from phosphene.textfile import exists, nearby, read_text
 
 # NAME@random: the architecture without its weights.
 RANDOM = "random"
 RANDOM_WEIGHTS_NOTE = "its weights are random"
+MAX_RUN_BYTES = 100_000_000
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
@@ -68,7 +70,10 @@ def fetching(spec: str, weights: object = "") -> AbstractContextManager[None]:
 
 def what_to_give(folder: Path) -> str:
     """Return a sentence on what to give in place of a folder that is no model of save_pretrained, by what it holds."""
-    if (folder / "adapter_config.json").exists():
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        model = json.loads(read_text(folder / "run.json", MAX_RUN_BYTES))["model"]["spec"]
+        return f"{folder} is a run, of the maps of a model: give the model, {model}."
+    if exists(folder / "adapter_config.json"):
         return f"{folder} holds a PEFT adapter alone: give a folder written by `model.merge_and_unload().save_pretrained(FOLDER)`."
     inner = sorted(str(file.parent) for file in folder.glob("*/config.json"))  # such as checkpoint-100
     if inner:

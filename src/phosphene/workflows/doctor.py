@@ -99,6 +99,7 @@ def examine_model(
         "input": f"{facts['input']}: {declared['convention']}",
         "confidence": f"{declared['confidence']:.2f} on {samples_text}, {declared['classes']} classes predicted{accuracy}",
         "predictions": one_class if declared["classes"] == 1 else "different classes for different samples",
+        **({"order": range_check.class_order} if range_check.class_order else {}),
         "range": range_check.line,
         "size": ", ".join(f"{h} x {w}: {text}" for (h, w), text in information.items()),
         **({"notes": "; ".join(classifier.notes)} if classifier.notes else {}),
