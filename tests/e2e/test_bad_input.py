@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests import tiny
+import phosphene as ph
+from phosphene.errors import PhospheneWarning
+from tests import hand, tiny
 from tests.files import contents
 from tests.tiny import SETTINGS
 
@@ -391,6 +393,25 @@ def test_a_run_on_a_read_only_disk_is_refused_before_the_work(call, card, tmp_pa
         line = call(*words).complaint_after_progress
         assert f"{out} cannot be written (Read-only file system): copy the run to a place that can be" in line
         assert "--out" not in line
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_stored_verdict_on_a_read_only_disk_is_shown(tmp_path, read_only_disk, mapped):
+    options = {
+        "samples": hand.pool(),
+        "device": "cpu",
+        "range_check": False,
+        "progress": False,
+        "out": tmp_path / "out",
+    }
+    found = ph.scan(hand.classifier(40.0), mapped=False, **options)
+    before = contents(tmp_path)
+    read_only_disk()
+    with pytest.warns(PhospheneWarning, match="the report was not written: .* cannot be written") as warnings:
+        again = ph.scan(hand.classifier(40.0), mapped=mapped, **options)
+    assert len(warnings) == 1
+    assert (again.cached, again.verdict, again.report) == (True, "backdoored", found.report)
+    assert contents(tmp_path) == before
 
 
 def test_a_card_on_a_read_only_disk(call, tmp_path, read_only_disk):

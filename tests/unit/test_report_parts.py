@@ -23,12 +23,14 @@ from phosphene.recipe import resolve
 from phosphene.reports import html, write_report
 from phosphene.reports.curves import curve
 from phosphene.reports.images import MOST_PIXELS, brightness_image, data_url, in_threads, scale_for, weight_image
-from phosphene.reports.made import check_commands, map_commands
+from phosphene.reports.made import check_commands, map_commands, scan_command
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.predictions import write_predictions
+from phosphene.runs.scans import read_scans
 from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
 from tests import tiny
+from tests.sites import make_run
 from tests.web import make, write_scan
 
 
@@ -278,6 +280,27 @@ def test_the_checks_in_a_report_have_their_commands(tmp_path):
     other = {"seeds": {"subject": {"samples": {"spec": "photos"}, "concepts": concepts[:2]}}}
     assert check_commands(other, run.facts(), "x") == ["phosphene check x --only seeds --most 2 --samples photos"]
     assert len(check_commands(every | other, run.facts(), "x")) == 2
+
+
+def test_a_scan_without_maps_says_how_it_was_made(tmp_path):
+    run = make_run(tmp_path, classes=())
+    references = [{"name": "other", "spec": "other.toml", "sha256": "b" * 64}]
+    write_scan(run, date="2026-11-30T12:00:00+00:00", versions={"torch": "2.13"}, references=references, suspects=[])
+    text, facts = page(run), run.facts()
+    for said in (facts["model"]["sha256"], facts["samples"]["sha256"], "b" * 64, "2026-11-30T12:00:00", "torch 2.13"):
+        assert said in text
+    assert "<h3>Made in Python, from a network without a spec; with one in place of tiny, these commands" in text
+    assert "Every setting of the recipe" not in text
+    assert text.count("phosphene scan ") == 1
+
+
+def test_the_command_of_a_scan_says_whether_suspects_were_mapped(tmp_path):
+    for name, classes, option in (("a", (), "--no-map"), ("b", (0,), "--recipe paper")):
+        run = make_run(tmp_path / name, classes=classes)
+        write_scan(run)
+        assert option in scan_command(*read_scans(run)[0])
+    write_scan(run, suspects=[])
+    assert option not in scan_command(*read_scans(run)[0])
 
 
 def test_the_command_of_a_scan_has_its_alpha_to_the_last_digit(tmp_path):

@@ -19,7 +19,7 @@ from phosphene.runs.scans import add_map_crops
 from phosphene.workflows.scan import RECIPE
 from tests import hand
 
-NOT_STORED = ("easy_pairs", "suspects", "versions")  # of suspects, the samples that they are shown on
+NOT_STORED = ("date", "easy_pairs", "suspects", "versions")  # of suspects, the samples that they are shown on
 
 
 def scan(**options):

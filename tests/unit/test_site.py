@@ -19,7 +19,7 @@ from phosphene.errors import PhospheneError, RunError
 from phosphene.metrics.matching import MatchedMaps
 from phosphene.metrics.predictions import logits_of_maps, top_predictions
 from phosphene.recipe import Recipe
-from phosphene.reports.site import CONTENT, write_site
+from phosphene.reports.site import CONTENT, CONTENT_OF_MAPS, write_site
 from phosphene.reports.site_runs import classes_of, read_runs
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import write_check
@@ -136,6 +136,26 @@ def test_bad_news_come_first_on_the_page_of_a_model(tmp_path):
     assert "" in marks  # the targeting rate
 
 
+def test_a_run_that_holds_only_a_scan_has_a_page_with_the_verdict_and_its_caveat(runs, tmp_path):
+    scanned = make_run(tmp_path / "scan", network=4, name="scanned", classes=())
+    write_scan(scanned, "clean", suspects=[])
+    page = f"models/{read_runs([scanned])[0].model}.html"
+    for several in ([scanned], [*runs, scanned]):
+        write_site(several, tmp_path / "site")
+        index, model = text(tmp_path / "site", "index.html"), text(tmp_path / "site", page)
+        assert "This does not mean that there is none" in re.search(r"<li>.*>scanned<[\s\S]*?</li>", index)[0]
+        for said in (
+            "<h1>Scan of <em>scanned</em></h1>",
+            "<h2>Is there a backdoor in it?</h2>",
+            "<h2>How it was made</h2>",
+        ):
+            assert said in model
+        assert 'id="maps"' not in model
+        assert ('id="maps"' in index) == (several != [scanned])
+        assert ("Maps of" in index) == (several != [scanned])
+    assert 'value="4"' not in index  # a choice of whose maps are shown
+
+
 def test_thumbnails_are_small_and_images_whole(tmp_path):
     write_site([make_run(tmp_path / "a", classes=(0, 4), side=200)], tmp_path / "site")
     sizes = []
@@ -171,7 +191,7 @@ def test_an_earlier_site_stays_until_the_new_one_is_whole(runs, tmp_path):
     (site.parent / ".site.phosphene-1.part").mkdir()  # of a process that was killed
     write_site([runs[0], runs[2]], site)
     assert "other &lt;b&gt;" in text(site, "index.html")
-    assert (names(site), names(site.parent)) == (sorted(CONTENT), [".site.lock", "site"])
+    assert (names(site), names(site.parent)) == (sorted(CONTENT + CONTENT_OF_MAPS), [".site.lock", "site"])
 
 
 def test_a_site_that_was_moved_aside_by_a_killed_process_is_put_back(runs, tmp_path):
@@ -207,7 +227,7 @@ def test_a_second_command_does_not_touch_a_site_that_is_being_written(runs, tmp_
                 write_site(runs[1:], tmp_path / "site")
 
     write_site(runs[:1], tmp_path / "site", on_progress=write_another)
-    assert names(tmp_path / "site") == sorted(CONTENT)
+    assert names(tmp_path / "site") == sorted(CONTENT + CONTENT_OF_MAPS)
 
 
 def test_a_folder_of_something_else_is_refused_and_untouched(runs, tmp_path):

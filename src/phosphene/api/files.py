@@ -68,13 +68,13 @@ def film(run: Run, out: "str | Path | None" = None, *, concepts: Concepts = (), 
 
 @checked
 def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: bool | ProgressDisplay = True) -> Path:
-    """Write the maps of runs as a static web site, with a page per class and per model; return its index.html.
+    """Write the maps and scans of runs as a static web site, with a page per class and per model; return its index.html.
 
     Models, recipes, seeds and classes of the runs may differ; classes are matched by label. The site opens from
     ``file://`` and from any address, and needs nothing beside its folder.
 
     Args:
-        runs: A run or several, each with finished maps.
+        runs: A run or several, each with finished maps or a scan.
         out: Folder of the site: a new one, an empty one, or an earlier site, which is replaced as a whole.
         progress: Whether progress is shown.
 
@@ -82,8 +82,8 @@ def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: b
         Path of the page to open, ``index.html``.
 
     Raises:
-        RunError: a run has no finished maps, is damaged or is given twice; or the folder holds something else than a
-            site, or cannot be written.
+        RunError: a run has neither finished maps nor a scan, is damaged or is given twice; or the folder holds something
+            else than a site, or cannot be written.
 
     Example:
         >>> import tempfile

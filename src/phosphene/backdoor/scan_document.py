@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
     document = {
         "schema": SCAN.schema,
         "versions": versions(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **{name: getattr(verdict, name) for name in VERDICT_FIELDS},
         "warnings": verdict.warnings,
         "suspects": [_suspect_entry(one, labels) for one in verdict.suspects],

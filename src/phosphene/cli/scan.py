@@ -92,4 +92,4 @@ def _print_scan(verdict: "ScanVerdict") -> None:
         click.echo(f"  - {printable(line)}")
     cached_note = " (cached: the same network, samples and settings)" if verdict.cached else ""
     click.echo(f"{verdict.passes:,} passes, {verdict.seconds:.0f} s{cached_note}")
-    click.echo(f"files in {scan['run']}; open {verdict.report}")
+    click.echo(f"files in {scan['run']}" + (f"; open {verdict.report}" if verdict.report else ""))

@@ -14,7 +14,7 @@ from phosphene.progress import ProgressDisplay
 @click.option("--out", type=click.Path(path_type=Path), default="site", show_default=True, help="Folder of the site.")
 @options.as_json
 def command(runs: tuple[Path, ...], out: Path, as_json: bool) -> None:
-    """Write the maps of all RUNs as one web site (an index with search, pages per class and model); print its path.
+    """Write the maps and scans of all RUNs as one web site (an index with search, pages per class and model); print its path.
 
     It opens from the disk and can be published as it is, below any address. An earlier site in the folder is replaced
     once the new one is whole; a folder that holds anything else is refused.

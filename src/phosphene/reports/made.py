@@ -1,4 +1,4 @@
-"""The part of the report that says how its run was made, down to the commands that make it again."""
+"""The part of the report that says how its maps and its scan were made, down to the commands that make them again."""
 
 import dataclasses
 import shlex
@@ -6,14 +6,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from phosphene.backdoor.scan import ALPHA
 from phosphene.checks import CHECKS
 from phosphene.concepts import Concept
 from phosphene.engine.device import way_of_computing
 from phosphene.formats import count, exact
-from phosphene.recipe import CHANGED, RECIPES, Recipe
+from phosphene.recipe import CHANGED, DEFAULT_RECIPE, RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
 from phosphene.runs.map_json import read_map_json
+from phosphene.runs.scans import scan_of
 from phosphene.runs.scores import count_scored, read_scores
 from phosphene.samples import MEMORY
 
@@ -22,27 +24,33 @@ MEANINGS = {field.name: field.metadata.get("meaning", "") for field in dataclass
 
 
 def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what the template shows of how a run was made; ``None`` without finished maps.
+    """Return what the template shows of how a run was made; ``None`` without finished maps and without a scan of its network.
 
     Returns:
-        ``commands`` (shell commands), ``unnamed`` (what was made in Python, so that no spec loads it, and what commands
-        have in its place), ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field),
+        ``maps`` (how many), ``scan`` (the content of its ``scan.json``, maybe ``None``), ``commands`` (shell
+        commands), ``unnamed`` (what was made in Python, so that no spec loads it, and what commands have in its place),
+        ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field),
         ``other_ways`` (how many maps were made on another kind of device, or in another precision, as text), and
         ``seeds`` (first and last of each stretch without a gap).
     """
-    if not run.finished_folders():
+    scanned = scan_of(run, facts["model"]["sha256"])
+    maps = len(run.finished_folders())
+    if not maps and not scanned:
         return None
     changed = _changed_fields(facts["recipe"])
     model, samples = facts["model"], facts["samples"]["spec"]
     unnamed = {"a network": model["name"]} if model["spec"] == model["name"] else {}
     unnamed |= {"samples": samples} if samples == MEMORY else {}
     out = path_to_paste(run)
-    commands = map_commands(facts, out)
+    commands = [] if scanned is None or scanned[1]["samples"]["spec"] == MEMORY != samples else [scan_command(*scanned)]
+    commands += map_commands(facts, out)
     commands += score_commands(run, facts)
     commands += check_commands(read_checks(run), facts, out)
     return {
         "nav": "How it was made",
         "glance": [{"mark": "unsure", "text": note}] if (note := scores_note(run, facts)) else [],
+        "maps": maps,
+        "scan": scanned and scanned[1],
         "commands": commands,
         "unnamed": unnamed,
         "settings": [
@@ -97,6 +105,21 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
         words += ["--precision", facts["precision"]] if facts.get("precision") not in (None, "", "auto") else []
         commands.append(shlex.join([*words, *_trust_option(facts), "--out", out]))
     return commands
+
+
+def scan_command(run: RunDirectory, scan: dict[str, Any]) -> str:
+    """Return the shell command that makes a run's ``scan`` again, and maps of its suspects if there are any."""
+    settings, recipe = scan["settings"], run.facts()["recipe"]["name"]
+    words = ["phosphene", "scan", scan["model"]["spec"], "--samples", scan["samples"]["spec"]]
+    words += [word for one in scan["references"] for word in ("--reference", one["spec"])]
+    words += ["--alpha", exact(scan["alpha"])] if scan["alpha"] != ALPHA else []
+    words += ["--pairs"] if settings["pairs"] else []
+    words += ["--seed", str(settings["seed"])] if settings["seed"] else []
+    words += ["--precision", settings["precision"]] if settings["precision"] != "auto" else []
+    if suspects := {(one["index"], 0) for one in scan["suspects"]}:
+        mapped = suspects & run.finished_folders().keys()
+        words += ["--no-map"] if not mapped else ["--recipe", recipe] if recipe != DEFAULT_RECIPE else []
+    return shlex.join([*words, *_trust_option(scan), "--out", path_to_paste(run)])
 
 
 def score_commands(run: RunDirectory, facts: dict[str, Any]) -> list[str]:

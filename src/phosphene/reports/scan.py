@@ -1,7 +1,6 @@
 """The part of the report that says whether a backdoor was found, and shows its trigger."""
 
 import math
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +8,15 @@ import torch
 from PIL import Image
 
 from phosphene.backdoor.images import read_trigger, trigger_image
-from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job
-from phosphene.formats import exact, percent
+from phosphene.formats import percent
 from phosphene.image_files import encode, to_data_url
 from phosphene.reports import scan_words
 from phosphene.reports.images import weight_image
-from phosphene.reports.made import path_to_paste
 from phosphene.reports.scan_words import short_label
 from phosphene.runs import RunDirectory
 from phosphene.runs.map_json import read_map_json
-from phosphene.runs.scans import NAME, OTHERS, PLANTED, read_scan_file, read_scans
+from phosphene.runs.scans import NAME, OTHERS, PLANTED, read_scan_file, read_scans, scan_of
 
 MOST_POINTS = 200  # classes on the strip: those that deviate most
 MOST_TICKS = 7  # numbers below the strip
@@ -35,7 +32,8 @@ def scan_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
     scans, sha256 = read_scans(run), facts["model"]["sha256"]
     if not scans:
         return None
-    view = next((_scan_view(directory, scan) for directory, scan in scans if scan["model"]["sha256"] == sha256), None)
+    own = scan_of(run, sha256)
+    view = own and _scan_view(*own)
     return {
         "first": (run.path / NAME).exists(),  # else the scan is of a run below, and comes after the maps
         "nav": "Backdoor scan",
@@ -69,7 +67,6 @@ def _scan_view(run: RunDirectory, scan: dict[str, Any]) -> dict[str, Any]:
         "strip": _deviation_chart(scan),
         "most_deviating": scan_words.most_deviating(scan),
         "rank": scan_words.rank(min(scan["classes"], key=lambda row: row["p_value"]), scan),
-        "command": _command(scan, path_to_paste(run)),
     }
 
 
@@ -163,16 +160,3 @@ def _deviation_chart(scan: dict[str, Any]) -> dict[str, Any]:
         "ticks": [{"x": percent_of_width(tick), "text": f"{tick:g}"} for tick in ticks],
         "words": f"{len(rows)} classes on a line; {short_label(rows[0])} deviates most; {suspects_text}",
     }
-
-
-def _command(scan: dict[str, Any], out: str) -> str:
-    """Return the shell command that makes the scan again, into the run directory ``out``."""
-    settings = scan["settings"]
-    arguments = ["phosphene", "scan", scan["model"]["spec"], "--samples", scan["samples"]["spec"]]
-    arguments += [word for one in scan["references"] for word in ("--reference", one["spec"])]
-    arguments += ["--alpha", exact(scan["alpha"])] if scan["alpha"] != ALPHA else []
-    arguments += ["--pairs"] if settings["pairs"] else []
-    arguments += ["--seed", str(settings["seed"])] if settings["seed"] else []
-    arguments += ["--precision", settings["precision"]] if settings["precision"] != "auto" else []
-    arguments += ["--trust"] if scan["model"].get("trust") else []
-    return shlex.join([*arguments, "--out", out])

@@ -26,7 +26,8 @@ from phosphene.runs.paths import refuse_own_file
 
 THUMBNAIL_SIDE = 160
 STATIC_FILES = ("style.css", "site.css", "script.js")
-CONTENT = ("index.html", "classes", "models", "images", "thumbs", ".nojekyll", *STATIC_FILES)
+CONTENT = ("index.html", "models", ".nojekyll", *STATIC_FILES)
+CONTENT_OF_MAPS = ("classes", "images", "thumbs")  # a site of scans alone has none
 # A page loads what lies beside it and nothing else; "file:" is what browsers need where 'self' does not hold for files.
 POLICY = (
     "default-src 'none'; img-src 'self' file: data:; style-src 'self' file:; style-src-attr 'unsafe-inline'; "
@@ -40,7 +41,7 @@ def write_site(
     """Write runs as a static web site.
 
     Args:
-        runs: At least one run, each with finished maps.
+        runs: At least one run, each with finished maps or a scan.
         out: Folder of the site: a new one, an empty one, or an earlier site, which is replaced.
         on_progress: Called with the number of written maps and that of all.
 
@@ -48,12 +49,12 @@ def write_site(
         Path of its first page.
 
     Raises:
-        RunError: a run has no maps, is damaged or is given twice, or the folder holds something else.
+        RunError: a run has neither maps nor a scan, is damaged or is given twice, or the folder holds something else.
     """
     if not runs:
         raise RunError("a site needs at least one run.")
     refuse_own_file(out)
-    with whole_folder(out, CONTENT, "a site") as folder:
+    with whole_folder(out, CONTENT, "a site", CONTENT_OF_MAPS) as folder:
         site_runs = read_runs(runs)
         classes = classes_of(site_runs)
         cards = [card for run in site_runs for card in run.cards]
@@ -86,7 +87,7 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
     has_scores = any(card["others"] for run in runs for card in run.cards)
     noun, plural = ("class", "classes") if all(is_class(one.index) for one in classes) else ("concept", "concepts")
     templates.globals |= {"what": noun, "whats": plural, "p_name": p_class_name(*(one.index for one in classes))}
-    templates.globals |= {"policy": POLICY, "models": models, "scored": has_scores}
+    templates.globals |= {"policy": POLICY, "models": models, "scored": has_scores, "mapped": bool(classes)}
 
     def write_page(template: str, path: str, **facts: Any) -> None:
         """Render a template to ``path`` in the site."""
@@ -97,11 +98,12 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
         write_bytes(folder / name, read_static(name).encode(), durable=False)
     write_bytes(folder / ".nojekyll", b"", durable=False)  # GitHub Pages then publishes the files as they are
     names = [model_runs[0].name for model_runs in models.values()]
-    title = f"Maps of {names[0]}" if len(names) == 1 else f"Maps of {len(names)} networks"
+    shown = "Maps" if classes else "Scans"
+    title = f"{shown} of {names[0]}" if len(names) == 1 else f"{shown} of {len(names)} networks"
     write_page("site_index.html", "index.html", title=title, runs=runs, classes=classes)
     for page, model_runs in models.items():
         model_classes = [one for one in classes if any(run.number in one.maps for run in model_runs)]
-        title = f"Maps of {model_runs[0].name}"
+        title = f"{'Maps' if model_classes else 'Scan'} of {model_runs[0].name}"
         write_page(
             "site_model.html",
             f"models/{page}.html",

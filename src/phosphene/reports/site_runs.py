@@ -11,12 +11,12 @@ from phosphene.errors import ConceptError, RunError
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import in_common
 from phosphene.reports.gallery import classifications
-from phosphene.reports.scan_words import headline
+from phosphene.reports.scan_words import glance, headline
 from phosphene.runs import RunDirectory
 from phosphene.runs.map_json import read_map_json
 from phosphene.runs.paths import slug
 from phosphene.runs.predictions import read_predictions
-from phosphene.runs.scans import no_maps, read_scans
+from phosphene.runs.scans import NAME, no_maps, scan_of
 
 Card = dict[str, Any]
 
@@ -55,12 +55,9 @@ class SiteRun:
 
     @property
     def verdict(self) -> "tuple[str, str, str] | None":
-        """The verdict of a scan of the run's network, its mark, and it as a sentence; ``None`` if it was not scanned."""
-        for _, scan in read_scans(self.run):
-            if scan["model"]["sha256"] == self.facts["model"]["sha256"]:
-                sentence, mark = headline(scan)
-                return scan["verdict"], mark, sentence
-        return None
+        """The verdict of a scan of the run's network, its mark, and it in words; ``None`` if it was not scanned."""
+        scanned = scan_of(self.run, self.facts["model"]["sha256"])
+        return scanned and (scanned[1]["verdict"], headline(scanned[1])[1], glance(scanned[1]))
 
     @property
     def labels(self) -> dict[int, str]:
@@ -109,7 +106,7 @@ def read_runs(runs: Sequence[RunDirectory]) -> list[SiteRun]:
     """Return a ``SiteRun`` per run, with the figures and predictions of its maps, but no images.
 
     Raises:
-        RunError: a run is given twice, has no finished maps, or is damaged.
+        RunError: a run is given twice, has neither finished maps nor a scan, or is damaged.
     """
     paths = [run.path.resolve() for run in runs]
     for path, run in zip(paths, runs, strict=True):
@@ -134,7 +131,7 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
     """Return a run's finished maps by class index: their map.json, folder and predictions, but no images.
 
     Raises:
-        RunError: there are none.
+        RunError: there are none, and no scan.
     """
     classifiers, facts = read_predictions(run), run.facts()
     cards: dict[int, list[Card]] = defaultdict(list)
@@ -143,7 +140,7 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
         shown = {"short": first_synonym(map_facts["label"]), **map_facts}
         card = {"map": shown, "concept": Concept.of_facts(map_facts), "folder": folder}
         cards[place[0]].append(card | classifications(classifiers, facts, place))
-    if not cards:
+    if not cards and not (run.path / NAME).exists():
         raise no_maps(run)
     return dict(cards)
 

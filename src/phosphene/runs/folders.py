@@ -14,16 +14,17 @@ from phosphene.runs.atomic import writing
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
+def whole_folder(folder: Path, content: Collection[str], called: str, optional: Collection[str] = ()) -> Iterator[Path]:
     """Context that yields a temporary folder to fill, and puts it at ``folder`` at its end.
 
     If the block fails, ``folder`` stays as it was. A lock beside it, ``.NAME.lock``, is held meanwhile. What a killed process
     has left beside it is removed, and a folder that it had moved aside is put back first.
 
     Args:
-        folder: The folder: a new one, an empty one, or one with all that is in ``content`` and nothing else.
-        content: Names of what is written into it, all of them.
+        folder: The folder: a new one, an empty one, or one with all that is in ``content`` and nothing else but ``optional``.
+        content: Names of what is always written into it.
         called: What it is, for messages.
+        optional: Names of what else may be written into it.
 
     Yields:
         The folder to write into.
@@ -33,7 +34,7 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
     """
     with writing(folder):
         place = folder.resolve()
-        _refuse_other_content(folder, content, called)
+        _refuse_other_content(folder, content, called, optional)
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             held = FileLock(place.with_name(f".{place.name}.lock")).acquire(timeout=0)
@@ -51,7 +52,7 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
         old = part.with_suffix(".old")
         try:
             yield part
-            _refuse_other_content(folder, content, called)
+            _refuse_other_content(folder, content, called, optional)
             if place.exists():
                 place.replace(old)
             part.replace(place)
@@ -64,8 +65,8 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _refuse_other_content(folder: Path, content: Collection[str], called: str) -> None:
-    """Raise RunError unless ``folder`` is missing, empty, or holds all names in ``content`` and no others; ``called`` is for the message.
+def _refuse_other_content(folder: Path, content: Collection[str], called: str, optional: Collection[str]) -> None:
+    """Raise RunError unless ``folder`` is missing, empty, or holds all names in ``content`` and no others but ``optional``.
 
     Raises:
         RunError: it is a file, or a folder with other content.
@@ -75,6 +76,6 @@ def _refuse_other_content(folder: Path, content: Collection[str], called: str) -
     names = {one.name for one in folder.iterdir()} if folder.exists() else set()
     if names and not names >= set(content):
         raise RunError(f"{folder} holds files but is not {called}: choose another folder.")
-    others = sorted(names - set(content))
+    others = sorted(names - {*content, *optional})
     if others:
         raise RunError(f"{folder} holds {others[0]}, no part of {called}: move it away, or choose another folder.")

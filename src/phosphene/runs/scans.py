@@ -72,6 +72,8 @@ FIELDS: dict[str, Any] = {
     "samples": {"spec": str, "sha256": str, "natural": bool},
     "references": [{"name": str, "spec": str, "sha256": str}],
     "settings": {"pairs": bool, "seed": int, "precision": str},
+    "versions?": {"*": str},
+    "date?": str,
     "method": str,
     "passes": int,
     "seconds": float,
@@ -120,6 +122,11 @@ def read_scans(run: "RunDirectory") -> "list[tuple[RunDirectory, dict[str, Any]]
         RunError: a ``scan.json`` is damaged, or of another version.
     """
     return [(one, document) for one in scan_folders(run) if (document := SCAN.read(one.path)) is not None]
+
+
+def scan_of(run: "RunDirectory", sha256: str) -> "tuple[RunDirectory, dict[str, Any]] | None":
+    """Return the first of the :func:`read_scans` of a run whose network has this hash; ``None`` if it was not scanned."""
+    return next((one for one in read_scans(run) if one[1]["model"]["sha256"] == sha256), None)
 
 
 def verdict_lines(run: "RunDirectory") -> list[str]:

@@ -89,7 +89,8 @@ def make_scan(
 
     Args:
         plan: Plan of the scan.
-        display: Shows what makes the verdict doubtful, the progress of the maps, and why suspects could not be mapped.
+        display: Shows what makes the verdict doubtful, the progress of the maps, and why suspects could not be mapped, or the
+            report not written.
         on_progress: Called as the scan goes on.
         mapped: Map the suspects beside their candidate triggers.
         range_doubt: Why the declared input may be wrong, which a new verdict keeps; empty without a doubt.
@@ -108,14 +109,18 @@ def make_scan(
         display.warn(line)
     if run is None:
         return verdict
-    if mapped and verdict.suspects:
-        # A network that cannot be mapped still has a verdict.
-        with _failure_as_warning(display, "the suspects could not be mapped"):
-            _map_suspects(plan, run, verdict, display.follow())
-        with _failure_as_warning(display, "what crops of the maps do was not measured"):
-            _measure_map_crops(plan, run, on_progress)
-        verdict = replace(verdict, document=SCAN.read(run.path) or verdict.document)
-    return replace(verdict, report=write_report(run))
+    report = verdict.report
+    with _failure_as_warning(display, "the report was not written"):  # the verdict is, maybe long ago, in an archive
+        run.require_writable()
+        if mapped and verdict.suspects:
+            # A network that cannot be mapped still has a verdict.
+            with _failure_as_warning(display, "the suspects could not be mapped"):
+                _map_suspects(plan, run, verdict, display.follow())
+            with _failure_as_warning(display, "what crops of the maps do was not measured"):
+                _measure_map_crops(plan, run, on_progress)
+            verdict = replace(verdict, document=SCAN.read(run.path) or verdict.document)
+        report = write_report(run)
+    return replace(verdict, report=report)
 
 
 @contextmanager
