@@ -117,14 +117,28 @@ def test_every_how_to_has_its_place() -> None:
 
 # What functions of `ph` return, or take, and modules that are public as a whole.
 ALSO_PUBLIC = {
-    "workflows.scan.ScanVerdict",
-    "backdoor.verdict",
+    "api.files.WrittenCard",
     "backdoor.plant",
     "backdoor.training",
     "backdoor.triggers",
+    "backdoor.verdict",
     "callbacks",
+    "checks.finding.Finding",
+    "engine.units.Layer",
+    "metrics.compare.Change",
+    "metrics.compare.Prediction",
+    "metrics.scorecard.ConceptScore",
+    "metrics.scorecard.Score",
+    "metrics.scorecard.Scores",
     "metrics.similarity",
     "metrics.torchmetrics",
+    "samples.SamplePool",
+    "workflows.check.Findings",
+    "workflows.compare.Comparison",
+    "workflows.map.MappedRun",
+    "workflows.progress.Progress",
+    "workflows.scan.ScanVerdict",
+    "workflows.score.RunScore",
 }
 
 

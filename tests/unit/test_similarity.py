@@ -8,7 +8,7 @@ import pytest
 import torch
 from skimage.feature import hog as skimage_hog
 
-from phosphene.errors import ExtraError
+from phosphene.errors import ArgumentError, ExtraError
 from phosphene.metrics.similarity import SIMILARITIES, hog, spectrum, ssim
 from phosphene.samples import load_samples
 from tests.conftest import PATIENCE
@@ -65,7 +65,7 @@ class TestEverySimilarity:
 
     @pytest.mark.parametrize("shapes", [((3, 16, 16), (3, 16, 17)), ((3, 16, 16), (1, 16, 16)), ((3, 7, 9),) * 2])
     def test_refuses_what_cannot_be_compared(self, name, shapes):
-        with pytest.raises(ValueError, match="at least 8 x 8"):
+        with pytest.raises(ArgumentError, match="at least 8 x 8"):
             SIMILARITIES[name](noise(0, shapes[0]), noise(1, shapes[1]))
 
     def test_without_scikit_image_is_one_line_that_says_what_to_install(self, name, monkeypatch):

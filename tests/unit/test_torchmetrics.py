@@ -5,10 +5,11 @@ import importlib
 import pickle
 import sys
 
+import numpy as np
 import pytest
 import torch
 
-from phosphene.errors import ConceptError, ExtraError, PhospheneError
+from phosphene.errors import ArgumentError, ConceptError, ExtraError, PhospheneError
 from phosphene.metrics.m_score import m_score_of_logits
 from phosphene.metrics.torchmetrics import MScore
 
@@ -77,6 +78,12 @@ def test_it_says_what_it_is():
 def test_refusals():
     with pytest.raises(ConceptError, match="at least 2"):
         MScore([3, 3])
+    for concepts in (["star", "heart"], 3, "ab", [-1, 2]):
+        with pytest.raises(ArgumentError, match=r"must be indices of classes, such as \[0, 3\]"):
+            MScore(concepts)
+    for logits in (torch.zeros(2, 7), torch.zeros(9), np.zeros((2, 9))):
+        with pytest.raises(ArgumentError, match="more classes than the last concept, 7"):
+            MScore(CONCEPTS).update(logits)
     with pytest.warns(UserWarning, match="compute"), pytest.raises(ConceptError, match="update"):
         MScore(CONCEPTS).compute()
 

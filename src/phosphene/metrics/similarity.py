@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from phosphene.errors import ArgumentError, describe
 from phosphene.extras import require
 
 LEAST_SIDE = 8
@@ -32,7 +33,7 @@ def hog(a: Tensor, b: Tensor) -> float:
 
     Raises:
         ExtraError: scikit-image is not installed.
-        ValueError: the images differ in shape or are too small.
+        ArgumentError: an image is no tensor, or they differ in shape or are too small.
     """
     grey_a, grey_b = _greys(a, b)
     describe = require("skimage.feature", "checks").hog
@@ -51,7 +52,7 @@ def ssim(a: Tensor, b: Tensor) -> float:
 
     Raises:
         ExtraError: scikit-image is not installed.
-        ValueError: the images differ in shape or are too small.
+        ArgumentError: an image is no tensor, or they differ in shape or are too small.
     """
     grey_a, grey_b = _greys(a, b)
     compare = require("skimage.metrics", "checks").structural_similarity
@@ -70,7 +71,7 @@ def spectrum(a: Tensor, b: Tensor) -> float:
     any two natural images would correlate. Ignores where a pattern lies, contrast and the sign of contrast.
 
     Raises:
-        ValueError: the images differ in shape or are too small.
+        ArgumentError: an image is no tensor, or they differ in shape or are too small.
     """
     grey_a, grey_b = _greys(a, b)
     if _flat(grey_a) or _flat(grey_b):
@@ -104,11 +105,16 @@ def _greys(a: Tensor, b: Tensor) -> tuple[Grey, Grey]:
     """Return the mean over channels of two images (c, h, w), float64 (h, w) each.
 
     Raises:
-        ValueError: shapes differ or are too small.
+        ArgumentError: an image is no tensor, or shapes differ or are too small.
     """
+    for one in (a, b):
+        if not isinstance(one, Tensor):
+            raise ArgumentError(
+                f"an image is {describe(one)}; it must be a tensor (c, h, w), such as the pixels of a map."
+            )
     if a.shape != b.shape or a.ndim != 3 or min(a.shape[1:]) < LEAST_SIDE:
         shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
-        raise ValueError(f"images are {shapes}; two of one shape (c, h, w) of at least 8 x 8 are compared.")
+        raise ArgumentError(f"images are {shapes}; two of one shape (c, h, w) of at least 8 x 8 are compared.")
     return tuple(one.detach().cpu().double().mean(0).numpy() for one in (a, b))  # type: ignore[return-value]
 
 

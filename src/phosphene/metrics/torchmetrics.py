@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from phosphene.errors import ConceptError
+from phosphene.checked import wanted
+from phosphene.errors import ArgumentError, ConceptError, describe
 from phosphene.extras import require
 
 require("torchmetrics", "torchmetrics")
@@ -24,6 +25,7 @@ class MScore(Metric):
         keys: Keyword arguments of ``torchmetrics.Metric``.
 
     Raises:
+        ArgumentError: the concepts are no indices.
         ConceptError: fewer than two different concepts.
 
     Example:
@@ -45,6 +47,8 @@ class MScore(Metric):
 
     def __init__(self, concepts: Sequence[int], **keys: Any) -> None:
         super().__init__(**keys)
+        if wanted(Sequence[int], concepts) or any(wanted(int, one) or one < 0 for one in concepts):
+            raise ArgumentError(f"concepts are {describe(concepts)}; they must be indices of classes, such as [0, 3].")
         self.concepts = sorted(set(concepts))
         if len(self.concepts) < 2:
             raise ConceptError("M_score compares concepts: at least 2 different ones are needed.")
@@ -54,7 +58,16 @@ class MScore(Metric):
         self.add_state("maps", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor) -> None:
-        """Add a batch of maps: the target classifier's logits (maps, classes) for their images."""
+        """Add a batch of maps: the target classifier's logits (maps, classes) for their images.
+
+        Raises:
+            ArgumentError: they have another shape, or lack one of the concepts.
+        """
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] <= self.concepts[-1]:
+            given = tuple(logits.shape) if isinstance(logits, Tensor) else describe(logits)
+            raise ArgumentError(
+                f"logits are {given}; give a tensor (maps, classes) with more classes than the last concept, {self.concepts[-1]}."
+            )
         p = logits.detach().double()[:, self.concepts].softmax(1)
         self.total += p.sum(0)
         self.negative_entropy += torch.xlogy(p, p).sum()
