@@ -12,15 +12,16 @@ from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.metrics.bootstrap import wilson
 from phosphene.reports.scan_words import (
     NO_PROOF,
-    NOT_A_RATE,
     caveat,
     glance,
     left_out,
+    not_a_rate,
     rank,
     suspicions,
     terminal_lines,
 )
 
+SMALL = {"num_classes": 10}
 ROOT = Path(__file__).parent.parent.parent
 CLASS = {"index": 3, "label": "cat", "figure": 2.0}
 
@@ -73,6 +74,7 @@ def test_a_clean_verdict_says_what_it_does_not_mean():
         "easy_pairs": [],
         "all_to_all": None,
         "null": {},
+        **SMALL,
     }
     assert NO_PROOF in glance(found)
     assert terminal_lines(found) == ["No class deviates.", caveat(found)]
@@ -91,6 +93,17 @@ def test_a_shipped_network_is_said_to_be_left_out_of_its_own_comparison():
     assert [bool(left_out({"model": {"spec": spec}})) for spec in specs] == [True, False, False]
 
 
+def test_counts_of_small_networks_are_not_given_for_networks_of_many_classes():
+    for verdict in (CLEAN, BACKDOORED):
+        small, many = (caveat({"verdict": verdict, "num_classes": classes}) for classes in (64, 65))
+        assert "small" in small
+        assert "1,001" not in small
+        assert "small" not in many
+        assert "docs/imagenet-trojan.md" in many
+    assert "small" not in not_a_rate({"null": {"networks": 21}, "num_classes": 1001})
+    assert not_a_rate({"null": {}, **SMALL}) == ""
+
+
 def test_what_is_said_of_found_backdoors_and_false_alarms_is_what_was_measured():
     """The counts in the words are those of docs/backdoor.md, whose tables come from the stored scans."""
     page = (ROOT / "docs" / "backdoor.md").read_text(encoding="utf-8")
@@ -100,7 +113,7 @@ def test_what_is_said_of_found_backdoors_and_false_alarms_is_what_was_measured()
         row = re.search(rf"\| phosphene scan{method} \|(?:[^|]*\|){{{column}}} (\d+) of (\d+) ", page)
         return row.groups()
 
-    found, clean = caveat({"verdict": CLEAN}), caveat({"verdict": BACKDOORED})
+    found, clean = caveat({"verdict": CLEAN, **SMALL}), caveat({"verdict": BACKDOORED, **SMALL})
     called, networks = counts("", 2)
     low, high = wilson(int(called), int(networks))
     assert f"Of {networks} small networks" in found
@@ -132,14 +145,14 @@ def test_what_is_said_of_kinds_and_p_values_is_what_was_measured():
         assert 0.35 < missed(kind) < 0.65  # "about half of the time"
     clean = [row for row in stored["report"] if row["truth"]["kind"] == "clean"]
     drawn = [row for row in clean if row["truth"]["data"] in ("drawn", "emblems")]
-    words = caveat({"verdict": BACKDOORED})
+    words, words_on_p = caveat({"verdict": BACKDOORED, **SMALL}), not_a_rate({"null": {"networks": 80}, **SMALL})
     assert f"{called(drawn)} of {len(drawn)} that were trained on drawings" in words
     assert called(clean) == called(drawn)
     assert f"none of {len(clean) - len(drawn)} others" in words
     p = [row["natural"]["p_value"] for row in clean]
-    assert f"of {len(p)} other small clean networks, {sum(one < 0.05 for one in p)} had p below 0.05" in NOT_A_RATE
+    assert f"of {len(p)} other small clean networks, {sum(one < 0.05 for one in p)} had p below 0.05" in words_on_p
     assert min(p) > 1.5 / (len(Null.of(10, natural=True)) + 1)
-    assert "and none the lowest p" in NOT_A_RATE
+    assert "and none the lowest p" in words_on_p
     clean = [row for row in both if row["truth"]["kind"] == "clean"]
     largest = sum(row["natural"]["deviations"]["margin"] >= 3 for row in clean)
     page = (ROOT / "src/phosphene/reports/templates/scan.html").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from phosphene.backdoor.images import read_trigger, trigger_image
+from phosphene.backdoor.probes import HELD_OUT, SEARCH
 from phosphene.concept_map import Job
 from phosphene.formats import percent
 from phosphene.image_files import encode, to_data_url
@@ -63,7 +64,9 @@ def _scan_view(run: RunDirectory, scan: dict[str, Any]) -> dict[str, Any]:
         "suspicions": scan_words.suspicions(scan),
         "unlike": scan_words.unlike(scan),
         "left_out": scan_words.left_out(scan),
-        "not_a_rate": scan_words.NOT_A_RATE if scan["null"].get("networks") else "",
+        "most_samples": SEARCH + HELD_OUT,
+        "many_classes": scan_words.has_many_classes(scan),
+        "not_a_rate": scan_words.not_a_rate(scan),
         "strip": _deviation_chart(scan),
         "most_deviating": scan_words.most_deviating(scan),
         "rank": scan_words.rank(min(scan["classes"], key=lambda row: row["p_value"]), scan),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from phosphene.backdoor.measure import MEASURES
+from phosphene.backdoor.measure import MAX_UNSCREENED_CLASSES, MEASURES
 from phosphene.backdoor.null import built_in
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.formats import count, percent
@@ -27,18 +27,19 @@ NO_PROOF = (
 )
 DETECTION_COUNTS = (
     "Of 63 small networks with a planted backdoor to one class, the scan called 38 backdoored and named the right class (48 to 71 %), and "
-    "without natural samples 26 of 63. Of four copies of a network with 1,001 classes, it called the three trojaned ones, and not "
-    "the clean one (docs/imagenet-trojan.md). docs/backdoor.md has the counts for the kinds of trigger that were tried."
+    "without natural samples 26 of 63. docs/backdoor.md has the counts for the kinds of trigger that were tried."
+)
+COUNTS_OF_MANY_CLASSES = (
+    "Of four copies of a network with 1,001 classes, it called the three trojaned ones, and not the clean one "
+    "(docs/imagenet-trojan.md)."
 )
 FALSE_ALARMS = (
     "Of 42 small clean networks, the scan called 1 backdoored, too (0 to 12 %): 1 of 10 that were trained on drawings, and none of "
     "32 others (0 to 11 %); with other samples and another seed 1 of 42, and without natural samples 0 of 42 (with the default "
     "--alpha; docs/backdoor.md)."
 )
-NOT_A_RATE = (
-    "p is a rank among these clean networks, and not a rate of false alarms: of 42 other small clean networks, 2 had p below 0.05, "
-    "and none the lowest p (docs/backdoor.md)."
-)
+NOT_A_RATE = "p is a rank among these clean networks, and not a rate of false alarms"
+LOW_P_VALUES = "of 42 other small clean networks, 2 had p below 0.05, and none the lowest p (docs/backdoor.md)"
 CANDIDATE_NOTE = "A candidate trigger need not look like the trigger that was planted."
 CROP_NOTE = (
     "In small images that alone says little: in clean networks, too, the map of one class in twenty has a crop that moves half "
@@ -80,7 +81,21 @@ def caveat(scan: Mapping[str, Any]) -> str:
 
     For ``clean``, this is what a scan misses; for ``backdoored``, how many clean networks get that verdict.
     """
-    return {CLEAN: f"{NO_PROOF} {DETECTION_COUNTS}", BACKDOORED: FALSE_ALARMS}.get(scan["verdict"], "")
+    many = has_many_classes(scan)
+    found, false_alarms = (COUNTS_OF_MANY_CLASSES,) * 2 if many else (DETECTION_COUNTS, FALSE_ALARMS)
+    return {CLEAN: f"{NO_PROOF} {found}", BACKDOORED: false_alarms}.get(scan["verdict"], "")
+
+
+def has_many_classes(scan: Mapping[str, Any]) -> bool:
+    """Return whether the scanned network has so many classes that only some are tested: counts of small networks say nothing of it."""
+    return bool(scan["num_classes"] > MAX_UNSCREENED_CLASSES)
+
+
+def not_a_rate(scan: Mapping[str, Any]) -> str:
+    """Return a sentence on what p is not; empty text if there were no clean networks."""
+    if not scan["null"].get("networks"):
+        return ""
+    return f"{NOT_A_RATE}." if has_many_classes(scan) else f"{NOT_A_RATE}: {LOW_P_VALUES}."
 
 
 def terminal_lines(scan: Mapping[str, Any]) -> list[str]:
