@@ -15,6 +15,7 @@ from phosphene.reports.scan_words import (
     caveat,
     glance,
     left_out,
+    named,
     not_a_rate,
     rank,
     suspicions,
@@ -42,6 +43,14 @@ def scan_of(*figures):
 def test_clean_networks_that_deviate_as_far_are_counted(figures, words):
     """The p-value may be larger than the rank, if references deviate as far: the count does not follow it."""
     assert rank({**CLASS, "p_value": 0.5}, scan_of(*figures)) == f"{words} (p = 0.5)"
+
+
+def test_a_class_without_a_label_is_named_by_its_index_alone():
+    assert [named({"index": 14, "label": label}) for label in ("class 14", "", "stop, sign")] == [
+        "14",
+        "14",
+        "stop (14)",
+    ]
 
 
 def test_references_that_deviate_as_far_are_counted_apart():

@@ -82,6 +82,7 @@ def _suspect_view(run: RunDirectory, scan: dict[str, Any], suspect: dict[str, An
     return {
         **suspect,
         "name": short_label(suspect),
+        "named": scan_words.named(suspect),
         "rank": scan_words.rank(suspect, scan),
         "map": to_data_url((map_folder / "map.png").read_bytes()) if has_map else "",
         "crop": _map_crop_image(map_folder, suspect) if has_map and "map_crop" in suspect else "",

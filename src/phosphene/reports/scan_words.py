@@ -147,9 +147,15 @@ def short_label(entry: Mapping[str, Any]) -> str:
     return first_synonym(entry["label"])
 
 
+def named(entry: Mapping[str, Any]) -> str:
+    """Return the label and the index of a class or suspect of a scan, ``heart (6)``; of a class without a label, the index: ``14``."""
+    label, index = short_label(entry), entry["index"]
+    return str(index) if label in ("", f"class {index}") else f"{label} ({index})"
+
+
 def evidence(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
     """Return a sentence on a class or suspect: its index, its label and its :func:`rank`."""
-    return f"Class {entry['index']}, {short_label(entry)}: {rank(entry, scan)}."
+    return f"Class {named(entry)}: {rank(entry, scan)}."
 
 
 def rank(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
@@ -261,7 +267,7 @@ def most_deviating(scan: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
     columns = ["class", "p", f"best {side} × {side} window", *MEASURES, "deviation"]
     rows = [
         [
-            f"{short_label(one)} ({one['index']})",
+            named(one),
             f"{one['p_value']:.2g}",
             percent(one["share"]),
             *(f"{one['deviations'].get(name, 0.0):.1f}" for name in MEASURES),
