@@ -291,6 +291,7 @@ def test_a_scan_without_maps_says_how_it_was_made(tmp_path):
         assert said in text
     assert "<h3>Made in Python, from a network without a spec; with one in place of tiny, these commands" in text
     assert "Every setting of the recipe" not in text
+    assert "held out" not in text.split("<h2>How it was made</h2>")[1]  # a scan divides its samples in another way
     assert text.count("phosphene scan ") == 1
 
 

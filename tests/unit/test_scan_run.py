@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
 import phosphene as ph
+from phosphene.backdoor.images import candidate_image, close_up
 from phosphene.backdoor.scan_document import scan_document
 from phosphene.cli.scan import command
 from phosphene.errors import PhospheneWarning, RunError
@@ -323,3 +325,11 @@ def test_a_damaged_trigger_is_refused_in_a_line(written, folder):
             assert "\n" not in str(error.value)
     file.write_bytes(data)
     assert ph.open_scan(folder).verdict == "backdoored"
+
+
+def test_a_candidate_is_shown_by_its_window_alone_and_enlarged(written):
+    candidate = written.suspects[0].candidate
+    top, left, bottom, right = candidate.box
+    small, large = candidate_image(candidate).crop((left, top, right, bottom)), close_up(candidate)
+    assert large.width >= 96 > small.width
+    assert large.resize(small.size, Image.Resampling.NEAREST) == small

@@ -10,18 +10,8 @@ from phosphene.backdoor.not_tested import MISSED_KINDS
 from phosphene.backdoor.null import Null
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.metrics.bootstrap import wilson
-from phosphene.reports.scan_words import (
-    NO_PROOF,
-    NOT_A_RATE,
-    caveat,
-    effect,
-    glance,
-    headline,
-    left_out,
-    rank,
-    suspicions,
-    terminal_lines,
-)
+from phosphene.reports.scan_caveats import NO_PROOF, caveat, not_a_rate
+from phosphene.reports.scan_words import effect, glance, headline, left_out, named, rank, suspicions, terminal_lines
 
 WHOLE = {"tested": 10, "num_classes": 10, "all_to_all": {"works": False}, "settings": {"pairs": False}}
 ROOT = Path(__file__).parent.parent.parent
@@ -44,6 +34,14 @@ def scan_of(*figures):
 def test_clean_networks_that_deviate_as_far_are_counted(figures, words):
     """The p-value may be larger than the rank, if references deviate as far: the count does not follow it."""
     assert rank({**CLASS, "p_value": 0.5}, scan_of(*figures)) == f"{words} (p = 0.5)"
+
+
+def test_a_class_without_a_label_is_named_by_its_index_alone():
+    assert [named({"index": 14, "label": label}) for label in ("class 14", "", "stop, sign")] == [
+        "14",
+        "14",
+        "stop (14)",
+    ]
 
 
 def test_references_that_deviate_as_far_are_counted_apart():
@@ -126,6 +124,19 @@ def test_a_shipped_network_is_said_to_be_left_out_of_its_own_comparison():
     assert [bool(left_out({"model": {"spec": spec}})) for spec in specs] == [True, False, False]
 
 
+def test_counts_of_small_networks_are_not_given_for_networks_of_many_classes():
+    for verdict in (CLEAN, BACKDOORED):
+        small, many = (
+            caveat({"verdict": verdict, **WHOLE, "num_classes": classes, "tested": classes}) for classes in (64, 65)
+        )
+        assert "small" in small
+        assert "1,001" not in small
+        assert "small" not in many
+        assert "docs/imagenet-trojan.md" in many
+    assert "small" not in not_a_rate({"null": {"networks": 21}, "num_classes": 1001})
+    assert not_a_rate({"null": {}, **WHOLE}) == ""
+
+
 def test_what_is_said_of_found_backdoors_and_false_alarms_is_what_was_measured():
     """The counts in the words are those of docs/backdoor.md, whose tables come from the stored scans."""
     page = (ROOT / "docs" / "backdoor.md").read_text(encoding="utf-8")
@@ -135,7 +146,7 @@ def test_what_is_said_of_found_backdoors_and_false_alarms_is_what_was_measured()
         row = re.search(rf"\| phosphene scan{method} \|(?:[^|]*\|){{{column}}} (\d+) of (\d+) ", page)
         return row.groups()
 
-    found, clean = caveat({"verdict": CLEAN, **WHOLE}), caveat({"verdict": BACKDOORED})
+    found, clean = caveat({"verdict": CLEAN, **WHOLE}), caveat({"verdict": BACKDOORED, **WHOLE})
     called, networks = counts("", 2)
     low, high = wilson(int(called), int(networks))
     assert f"Of {networks} small networks" in found
@@ -167,14 +178,14 @@ def test_what_is_said_of_kinds_and_p_values_is_what_was_measured():
         assert 0.35 < missed(kind) < 0.65  # "about half of the time"
     clean = [row for row in stored["report"] if row["truth"]["kind"] == "clean"]
     drawn = [row for row in clean if row["truth"]["data"] in ("drawn", "emblems")]
-    words = caveat({"verdict": BACKDOORED})
+    words, words_on_p = caveat({"verdict": BACKDOORED, **WHOLE}), not_a_rate({"null": {"networks": 80}, **WHOLE})
     assert f"{called(drawn)} of {len(drawn)} that were trained on drawings" in words
     assert called(clean) == called(drawn)
     assert f"none of {len(clean) - len(drawn)} others" in words
     p = [row["natural"]["p_value"] for row in clean]
-    assert f"of {len(p)} other small clean networks, {sum(one < 0.05 for one in p)} had p below 0.05" in NOT_A_RATE
+    assert f"of {len(p)} other small clean networks, {sum(one < 0.05 for one in p)} had p below 0.05" in words_on_p
     assert min(p) > 1.5 / (len(Null.of(10, natural=True)) + 1)
-    assert "and none the lowest p" in NOT_A_RATE
+    assert "and none the lowest p" in words_on_p
     clean = [row for row in both if row["truth"]["kind"] == "clean"]
     largest = sum(row["natural"]["deviations"]["margin"] >= 3 for row in clean)
     page = (ROOT / "src/phosphene/reports/templates/scan.html").read_text(encoding="utf-8")

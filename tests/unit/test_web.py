@@ -89,7 +89,9 @@ def test_scans_are_listed_with_their_verdict_and_lead_to_their_report(client, ro
     assert '<span class="badge good">no backdoor found</span>' in page
     assert '<span class="badge unsure">inconclusive</span>' in page
     assert "it predicts &#39;lion&#39; for 98 % of 200 images" in page
-    assert "Class lion, class zebra" in page
+    assert "Class lion (0), class zebra (3)" in page
+    assert ", recipe paper, good" not in page  # nothing was mapped
+    assert ", recipe paper, bad" in page
     assert page.count(">stopped</span>") == 1  # the one that has no scan.json
     assert page.count(">finished</span>") == 1  # the maps, which have a verdict of another network below them
     assert 'href="/report/maps/scans/below/report.html#scan"' in page

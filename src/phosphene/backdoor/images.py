@@ -42,6 +42,14 @@ def candidate_image(candidate: "Candidate | AllToAll") -> Image.Image:
     return trigger_image(candidate.mask, candidate.paint, additive=candidate.additive)
 
 
+def close_up(candidate: "Candidate | AllToAll") -> Image.Image:
+    """Return the window of a candidate trigger alone, enlarged if it is small; of an additive pattern the whole image."""
+    top, left, bottom, right = candidate.box
+    factor = max(1, math.ceil(LEAST_SIDE / (right - left)))
+    window = candidate_image(candidate).crop((left, top, right, bottom))
+    return window.resize((window.width * factor, window.height * factor), Image.Resampling.NEAREST)
+
+
 def before_and_after(candidate: Candidate) -> "Image.Image | None":
     """Return an image of the candidate's example samples, without the trigger above and with it below.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from phosphene import notebook
 from phosphene.backdoor.all_to_all import AllToAll
 from phosphene.backdoor.candidate import MIN_SUCCESS, Candidate, works
-from phosphene.backdoor.images import candidate_image
+from phosphene.backdoor.images import close_up
 from phosphene.backdoor.window import Window
 from phosphene.errors import first_few
 from phosphene.formats import count, percent
@@ -159,7 +159,7 @@ class Verdict:
         figures = [
             notebook.piece(
                 "figure",
-                notebook.image(candidate_image(one.candidate), f"candidate trigger of {one.label}"),
+                notebook.image(close_up(one.candidate), f"candidate trigger of {one.label}"),
                 first_synonym(one.label),
                 f"candidate: {percent(one.candidate.success)} of {one.candidate.tried} held-out samples; it need not "
                 "look like what was planted",
@@ -167,7 +167,7 @@ class Verdict:
             for one in self.suspects
         ]
         if self.all_to_all is not None and self.all_to_all.works:
-            window = notebook.image(candidate_image(self.all_to_all), "candidate trigger")
+            window = notebook.image(close_up(self.all_to_all), "candidate trigger")
             share = f"{percent(self.all_to_all.figure)} of held-out samples; it need not look like what was planted"
             figures.append(notebook.piece("figure", window, "candidate, all to all", share))
         return notebook.piece(

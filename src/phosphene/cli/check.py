@@ -1,6 +1,5 @@
 """``phosphene check``: a run in, findings and ``checks.json`` out."""
 
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,6 @@ from phosphene.progress import ProgressDisplay, duration
 
 if TYPE_CHECKING:
     from phosphene.checks import Finding
-
-
-EXPLANATION_WIDTH = 100
 
 
 @click.command("check")
@@ -83,7 +79,6 @@ def command(run: Path, strict: bool, dry_run: bool, as_json: bool, **options_of_
 
 
 def _finding_row(finding: "Finding") -> "list[str | Text]":
-    """Return the table row of a finding: name of the check, coloured verdict, wrapped explanation."""
+    """Return the table row of a finding: name of the check, coloured verdict, explanation."""
     colour = {True: "green", False: "bold red", None: ""}[finding.passed]
-    explanation = textwrap.fill(printable(finding.explanation), EXPLANATION_WIDTH, break_on_hyphens=False)
-    return [finding.name, Text(finding.verdict, colour), Text(explanation)]
+    return [finding.name, Text(finding.verdict, colour), finding.explanation]

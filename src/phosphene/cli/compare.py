@@ -7,7 +7,7 @@ import click
 
 import phosphene as ph
 from phosphene.cli import options
-from phosphene.cli.tables import print_table
+from phosphene.cli.tables import print_table, print_text
 from phosphene.errors import printable
 from phosphene.labels import first_synonym
 
@@ -35,7 +35,7 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
     if not comparison.same_network and any(one.a_by_b or one.b_by_a for one in comparison.changes):
         columns += ["B on A's maps", "A on B's maps"]
     for note in comparison.notes:  # first, because they say what the figures do not
-        click.echo(printable(note), err=True)
+        print_text(note, err=True)
     rows = []
     for one in comparison.changes:
         predictions = _prediction_text(one.a_by_b), _prediction_text(one.b_by_a)

@@ -7,7 +7,7 @@ import click
 
 import phosphene as ph
 from phosphene.cli import options
-from phosphene.cli.tables import print_table
+from phosphene.cli.tables import print_table, print_text
 from phosphene.errors import printable
 from phosphene.formats import percent
 from phosphene.progress import ProgressDisplay, duration
@@ -81,7 +81,7 @@ def _print_scan(verdict: "ScanVerdict") -> None:
     scan, (title, mark) = verdict.to_dict(), verdict.headline
     click.secho(printable(title), bold=True, fg={"good": "green", "bad": "red", "unsure": "yellow"}[mark])
     for line in verdict.terminal_lines:
-        click.echo(f"  {printable(line)}")
+        print_text(line, "  ")
     if scan["all_to_all"] and scan["all_to_all"]["works"]:
         rows = [(one["source"], one["target"], percent(one["share"])) for one in scan["all_to_all"]["classes"]]
         print_table(["predicted without the window", "with it most often", "share"], rows, numbers=[2])
@@ -89,7 +89,7 @@ def _print_scan(verdict: "ScanVerdict") -> None:
     print_table(*verdict.most_deviating)
     click.echo("Not tested, or mostly missed (docs/backdoor.md has counts for each kind):")
     for line in verdict.not_tested:
-        click.echo(f"  - {printable(line)}")
+        print_text(line, "  - ")
     cached_note = " (cached: the same network, samples and settings)" if verdict.cached else ""
     click.echo(f"{verdict.passes:,} passes, {verdict.seconds:.0f} s{cached_note}")
     click.echo(f"files in {scan['run']}" + (f"; open {verdict.report}" if verdict.report else ""))

@@ -1,6 +1,7 @@
 """Tables for the terminal. Names and labels may come from anywhere, so control characters are removed from them."""
 
 import sys
+import textwrap
 from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
     from phosphene.workflows.score import RunScore
 
 MAX_WIDTH = 10_000
+
+
+def print_text(text: str, indent: str = "", *, err: bool = False) -> None:
+    """Print a paragraph on stdout or stderr: wrapped between words to a terminal's width, as one line elsewhere.
+
+    Args:
+        text: The paragraph; control characters are removed.
+        indent: What its first line begins with; the others are indented as far.
+        err: Whether it goes to stderr.
+    """
+    console, line = Console(file=sys.stderr if err else sys.stdout), printable(text)
+    if console.is_terminal:
+        later = " " * len(indent)
+        wrapper = textwrap.TextWrapper(console.width, indent, later, break_long_words=False, break_on_hyphens=False)
+        line = wrapper.fill(line)
+    click.echo(line if console.is_terminal else indent + line, err=err)
 
 
 def print_table(

@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 
 from phosphene.backdoor.images import read_trigger, trigger_image
+from phosphene.backdoor.probes import HELD_OUT, SEARCH
 from phosphene.concept_map import Job
 from phosphene.formats import percent
 from phosphene.image_files import encode, to_data_url
-from phosphene.reports import scan_words
+from phosphene.reports import scan_caveats, scan_words
 from phosphene.reports.images import weight_image
 from phosphene.reports.scan_words import short_label
 from phosphene.runs import RunDirectory
@@ -57,13 +58,15 @@ def _scan_view(run: RunDirectory, scan: dict[str, Any]) -> dict[str, Any]:
         "title": title,
         "mark": mark,
         "glance": scan_words.glance(scan),
-        "caveat": scan_words.caveat(scan),
+        "caveat": scan_caveats.caveat(scan),
         "suspects": [_suspect_view(run, scan, one) for one in scan["suspects"]],
         "all_to_all": _all_to_all_view(run, scan),
         "suspicions": scan_words.suspicions(scan),
         "unlike": scan_words.unlike(scan),
         "left_out": scan_words.left_out(scan),
-        "not_a_rate": scan_words.NOT_A_RATE if scan["null"].get("networks") else "",
+        "most_samples": SEARCH + HELD_OUT,
+        "many_classes": scan_caveats.has_many_classes(scan),
+        "not_a_rate": scan_caveats.not_a_rate(scan),
         "strip": _deviation_chart(scan),
         "most_deviating": scan_words.most_deviating(scan),
         "rank": scan_words.rank(min(scan["classes"], key=lambda row: row["p_value"]), scan),
@@ -79,6 +82,7 @@ def _suspect_view(run: RunDirectory, scan: dict[str, Any], suspect: dict[str, An
     return {
         **suspect,
         "name": short_label(suspect),
+        "named": scan_words.named(suspect),
         "rank": scan_words.rank(suspect, scan),
         "map": to_data_url((map_folder / "map.png").read_bytes()) if has_map else "",
         "crop": _map_crop_image(map_folder, suspect) if has_map and "map_crop" in suspect else "",

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phosphene.backdoor.candidate import MAX_NEXT_SUCCESS, MIN_SUCCESS
-from phosphene.backdoor.measure import MAX_CLASSES_FOR_PAIRS, MEASURES
+from phosphene.backdoor.measure import MEASURES
 from phosphene.backdoor.null import built_in
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.formats import count, percent
 from phosphene.labels import first_synonym
+from phosphene.reports.scan_caveats import NO_PROOF, caveat, not_searched
 
 MAX_TABLE_ROWS = 5  # of the classes that deviate most
 MIN_SUCCESS_AT_PLACE = 0.5  # share of samples from which a window works at a place
@@ -21,24 +22,6 @@ TITLES = {
 MARKS = {BACKDOORED: "bad", CLEAN: "good", INCONCLUSIVE: "unsure"}
 SHORTCUT_TITLE = (
     "A backdoor, or a shortcut learnt from marked training images, is suspected in this network: a candidate works."
-)
-NO_PROOF = (
-    "This does not mean that there is none: backdoors made to evade the scan and those of single pairs of classes are nearly "
-    "always missed, large patches, warps, blended images and additive patterns about half of the time."
-)
-DETECTION_COUNTS = (
-    "Of 63 small networks with a planted backdoor to one class, the scan called 38 backdoored and named the right class (48 to 71 %), and "
-    "without natural samples 26 of 63. Of four copies of a network with 1,001 classes, it called the three trojaned ones, and not "
-    "the clean one (docs/imagenet-trojan.md). docs/backdoor.md has the counts for the kinds of trigger that were tried."
-)
-FALSE_ALARMS = (
-    "Of 42 small clean networks, the scan called 1 backdoored, too (0 to 12 %): 1 of 10 that were trained on drawings, and none of "
-    "32 others (0 to 11 %); with other samples and another seed 1 of 42, and without natural samples 0 of 42 (with the default "
-    "--alpha; docs/backdoor.md)."
-)
-NOT_A_RATE = (
-    "p is a rank among these clean networks, and not a rate of false alarms: of 42 other small clean networks, 2 had p below 0.05, "
-    "and none the lowest p (docs/backdoor.md)."
 )
 CANDIDATE_NOTE = "A candidate trigger need not look like the trigger that was planted."
 CROP_NOTE = (
@@ -80,27 +63,6 @@ def glance(scan: Mapping[str, Any]) -> str:
         share = f"{percent(suspect['asr'])} of {suspect['tried']}"
         lines.append(f"With a {kind} on them, it predicts {short_label(suspect)!r} for {share} images.")
     return " ".join(line for line in [*lines, *scan.get("warnings", ())] if line)
-
-
-def not_searched(scan: Mapping[str, Any]) -> str:
-    """Return a sentence on the backdoors that a scan did not search for at all, for want of tested classes; empty if there are none."""
-    rest = scan["num_classes"] - scan["tested"]
-    left_out = [f"backdoors to the other {count(rest, 'class', 'classes')}"] if rest > 0 else []
-    if scan["all_to_all"] is None:
-        left_out.append("all-to-all backdoors")
-    if not scan["settings"]["pairs"] and scan["num_classes"] > MAX_CLASSES_FOR_PAIRS:
-        left_out.append("pairs of classes")
-    return f"Not searched at all: {', '.join(left_out)}." if left_out else ""
-
-
-def caveat(scan: Mapping[str, Any]) -> str:
-    """Return how far a scan's verdict can be relied on; empty if it is inconclusive.
-
-    For ``clean``, this is what a scan misses; for ``backdoored``, how many clean networks get that verdict.
-    """
-    if scan["verdict"] == CLEAN:
-        return " ".join(line for line in (NO_PROOF, not_searched(scan), DETECTION_COUNTS) if line)
-    return FALSE_ALARMS if scan["verdict"] == BACKDOORED else ""
 
 
 def terminal_lines(scan: Mapping[str, Any]) -> list[str]:
@@ -152,9 +114,15 @@ def short_label(entry: Mapping[str, Any]) -> str:
     return first_synonym(entry["label"])
 
 
+def named(entry: Mapping[str, Any]) -> str:
+    """Return the label and the index of a class or suspect of a scan, ``heart (6)``; of a class without a label, the index: ``14``."""
+    label, index = short_label(entry), entry["index"]
+    return str(index) if label in ("", f"class {index}") else f"{label} ({index})"
+
+
 def evidence(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
     """Return a sentence on a class or suspect: its index, its label and its :func:`rank`."""
-    return f"Class {entry['index']}, {short_label(entry)}: {rank(entry, scan)}."
+    return f"Class {named(entry)}: {rank(entry, scan)}."
 
 
 def rank(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
@@ -278,7 +246,7 @@ def most_deviating(scan: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
     columns = ["class", "p", f"best {side} × {side} window", *MEASURES, "deviation"]
     rows = [
         [
-            f"{short_label(one)} ({one['index']})",
+            named(one),
             f"{one['p_value']:.2g}",
             percent(one["share"]),
             *(f"{one['deviations'].get(name, 0.0):.1f}" for name in MEASURES),

@@ -13,7 +13,7 @@ from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError, RunError, one_line
 from phosphene.labels import first_synonym
 from phosphene.reports.checks import check_section
-from phosphene.reports.scan_words import all_to_all, glance, headline, short_label
+from phosphene.reports.scan_words import all_to_all, glance, headline, named
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import NAME as CHECKS
 from phosphene.runs.directory import PREVIEW
@@ -208,7 +208,7 @@ def _scan_facts(scan_json: Path) -> dict[str, Any]:
     if found is None:
         raise NotHereError("there is no such file here.")
     with one_line(RunError, f"{scan_json} cannot be shown", SCAN_DOCUMENT.fix):
-        classes = ", ".join(f"class {short_label(one)}" for one in found["suspects"])
+        classes = ", ".join(f"class {named(one)}" for one in found["suspects"])
         return {
             "model": found["model"]["name"],
             "mark": headline(found)[1],
