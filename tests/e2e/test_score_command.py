@@ -382,7 +382,7 @@ def test_one_concept_has_top_1_and_no_m_score(call, tmp_path):
     assert next(line for line in table if "M_score" in line).split() == ["shapes", "M_score", "-"]
     assert any("top-1, all classes" in line for line in table)
     assert "the 1 concepts" not in answer.out
-    assert "M_score compares concepts, and all maps pull up the same." in answer.err
+    assert "M_score tells concepts apart, and all these maps are of one: map another." in answer.err
     assert "there is no M<sub>score</sub>" in (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
 
 

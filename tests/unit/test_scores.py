@@ -251,7 +251,7 @@ def test_concepts_that_pull_up_the_same_have_top_1_and_no_m_score(expressions, r
         rows[:, 0] = 9
     score = score_of_logits(rows.expand(len(CONTRASTS), -1, -1), match_maps(concepts, network))
     assert (score.m_score, score.interval, score.top1_concepts, score.top1_concepts_interval) == (None,) * 4
-    assert score.m_score_note == "M_score compares concepts, and all maps pull up the same."
+    assert score.m_score_note == "M_score tells concepts apart, and all these maps are of one: map another."
     assert score.top1_all == sum(right) / len(right)
     assert (score.concepts, [one.right for one in score.per_concept]) == (
         1,

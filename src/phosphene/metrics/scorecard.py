@@ -156,7 +156,7 @@ class Score:
             return None
         if self.of_outputs:
             return "M_score compares probabilities of classes, and outputs of a regression network have none."
-        return "M_score compares concepts, and all maps pull up the same."
+        return "M_score tells concepts apart, and all these maps are of one: map another."
 
     @property
     def m_score_text(self) -> str:

@@ -249,8 +249,8 @@ def most_deviating(scan: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
             named(one),
             f"{one['p_value']:.2g}",
             percent(one["share"]),
-            *(f"{one['deviations'].get(name, 0.0):.1f}" for name in MEASURES),
-            f"{one['figure']:.1f}",
+            *(f"{one['deviations'].get(name, 0.0):z.1f}" for name in MEASURES),
+            f"{one['figure']:z.1f}",
         ]
         for one in scan["classes"][:MAX_TABLE_ROWS]
     ]
