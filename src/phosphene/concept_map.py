@@ -112,8 +112,8 @@ class ConceptMap:
         recipe_sha256: Hash of the recipe.
         contrast: The recipe's contrast, for the image.
         p_class: Confidence: probability in [0, 1] that the source classifier gives the class for the image.
-        targeting_rate: Share, in [0, 1], of held-out samples that subtracting the map moves to the class. Samples that
-            the classifier predicts as the class anyway are left out; ``None`` if that is all of them.
+        targeting_rate: Share, in [0, 1], of held-out samples that subtracting the map moves to the class, the result
+            clipped to [0, 1]. Samples that the classifier predicts as the class anyway are left out; ``None`` if that is all of them.
         loss: Mean cross-entropy at every step.
         passes: Images sent through the network; a backward pass counts as one more.
         seconds: Wall time.

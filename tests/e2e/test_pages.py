@@ -82,6 +82,8 @@ def test_a_page_runs_as_it_stands(call, tmp_path, monkeypatch, capfd, page, scan
                 printed += answer.err + answer.out
         elif kind == "text" and printed is not None:
             shown = {shape(line) for line in printed.splitlines()}
-            assert [line for line in block.splitlines() if line != "..." and shape(line) not in shown] == [], printed
+            # Of long lines, pages show the beginning.
+            lines = [shape(line) for line in block.splitlines() if line != "..."]
+            assert [line for line in lines if not any(one.startswith(line) for one in shown)] == [], printed
     sys.modules.pop("my_net", None)
     assert [file for file in MADE[page] if (scans or "/scan/" not in file) and not (tmp_path / file).exists()] == []

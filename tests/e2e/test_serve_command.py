@@ -158,7 +158,7 @@ def test_a_scan_and_a_check_are_started_and_their_verdicts_stand_on_the_list(ser
     page.wait_for_selector(".finding:has-text('Sanity checks')")
     page.goto(url)
     page.wait_for_selector(".badge.bad:has-text('backdoor suspected')")
-    assert "Class heart." in page.inner_text('[data-key="run demo-shapes-trojan-scan"]')
+    assert "Class heart (6)." in page.inner_text('[data-key="run demo-shapes-trojan-scan"]')
     assert "Sanity checks" in page.inner_text('[data-key="run mine"]')
     page.wait_for_function("() => document.querySelectorAll('.panel').length == 0")
     for scheme, width in (("light", 1440), ("dark", 390)):

@@ -458,7 +458,7 @@ def test_a_reference_with_the_same_backdoor_does_not_make_the_network_clean():
     assert (told.verdict, told.left_out) == ("inconclusive", ("sibling",))
     assert [(one.index, one.works, one.contested_by) for one in told.suspects] == [(hand.TARGET, True, ("sibling",))]
     (reason,) = told.reasons
-    assert f"Class 'class {hand.TARGET}' deviates unusually far" in reason
+    assert f"Class {hand.TARGET} deviates unusually far" in reason
     assert f"(p = {told.p_value:.2g}; its candidate trigger sends" in reason
     assert "but reference sibling deviates as far in the same class, so it is not counted" in reason
     assert told.p_value < 0.05

@@ -65,6 +65,11 @@ class Suspect:
     far_below_alpha: bool = False
     contested_by: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """Its label in quotes; the index of a class without a label, which is called ``class 14``."""
+        return str(self.index) if self.label == f"class {self.index}" else repr(self.label)
+
     def __repr__(self) -> str:
         return f"Suspect({first_synonym(self.label)!r}, p {self.p_value:.2g}, {'works' if self.works else 'does not work'})"
 
@@ -207,7 +212,7 @@ def decide(
     if doubt:
         return INCONCLUSIVE, (doubt,)
     reasons = [
-        f"Class {one.label!r} deviates unusually far, compared with clean networks (p = {one.p_value:.2g}), and its candidate "
+        f"Class {one.name} deviates unusually far, compared with clean networks (p = {one.p_value:.2g}), and its candidate "
         f"trigger sends {percent(one.candidate.success)} of {one.candidate.tried} held-out samples there."
         for one in suspects
         if one.works and not one.contested_by
@@ -223,7 +228,7 @@ def decide(
     if reasons:
         return BACKDOORED, tuple(reasons)
     reasons = [
-        f"Class {one.label!r} deviates unusually far, compared with clean networks (p = {one.p_value:.2g}; its candidate trigger sends "
+        f"Class {one.name} deviates unusually far, compared with clean networks (p = {one.p_value:.2g}; its candidate trigger sends "
         f"{percent(one.candidate.success)} of held-out samples there), but {contest(one.contested_by, 'in the same class')}"
         for one in suspects
         if one.contested_by
@@ -234,7 +239,7 @@ def decide(
             f"{all_to_all.p_value:.2g}), but {contest(alike_all_to_all, 'in that')}"
         )
     if suspects := [one for one in suspects if not one.contested_by]:
-        names = ", ".join(repr(one.label) for one in suspects)
+        names = ", ".join(one.name for one in suspects)
         deviate = f"Class {names} deviates" if len(suspects) == 1 else f"Classes {names} deviate"
         best = max((one.candidate for one in suspects), key=lambda one: one.success)
         remark = (

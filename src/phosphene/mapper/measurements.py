@@ -32,7 +32,7 @@ def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) ->
 def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
     """Return the targeting rate of each map: the share of held-out samples that it moves to its class.
 
-    Each map is subtracted from the samples.
+    Each map is subtracted from the samples, and the result clipped to [0, 1].
 
     A sample is moved to a unit that it then activates above the 99th percentile of samples. Samples that are classified
     as the class anyway are left out; ``None`` if no other samples exist.
