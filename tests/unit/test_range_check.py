@@ -344,6 +344,13 @@ def test_labels_in_another_order_are_named(labels, order, says):
     assert bool(line) == bool(says)
 
 
+def test_many_classes_need_no_table_of_all_their_pairs():
+    classes, truth = 200_000, torch.arange(64) // 2 * 600
+    labels = Labels([f"class {one}" for one in range(classes)])
+    assert "'class 4205' is predicted for 'class 600'" in order_doubt(truth * 7 + 5, truth, labels, is_sure=False)
+    assert order_doubt(truth, truth, labels, is_sure=True) == ""
+
+
 def test_accuracy_below_chance_without_an_order():
     labels, truth = Labels(list("abcd")), torch.arange(64) % 4
     never_right = (truth + 1 + torch.arange(64) // 4 % 3) % 4

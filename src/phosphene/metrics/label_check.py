@@ -67,7 +67,7 @@ def order_doubt(predicted: Tensor, truth: Tensor, labels: Labels, *, is_sure: bo
 def _orders(predicted: Tensor, truth: Tensor, labels: Labels) -> Iterator[tuple[Tensor, str]]:
     """Yield, for each order that is tried, the class that it expects in place of each of ``truth``, and its text after "if"."""
     count = len(labels)
-    for shift in range(1, count):
+    for shift in sorted({*((predicted - truth) % count).tolist()} - {0}):  # all others fit no sample
         step = f"plus {shift}" if 2 * shift <= count else f"minus {count - shift}"
         yield (truth + shift) % count, f"each predicted index is the labelled one {step}"
     ranks = torch.tensor(sorted(range(count), key=lambda index: labels[index])).argsort()
@@ -76,12 +76,12 @@ def _orders(predicted: Tensor, truth: Tensor, labels: Labels) -> Iterator[tuple[
     by_label, expected = truth.argsort(stable=True), torch.full_like(truth, -1)
     halves = by_label[::2], by_label[1::2]
     for half, other in (halves, halves[::-1]):
-        counts = torch.zeros(count, count, dtype=torch.int64)
-        counts.index_put_((truth[half], predicted[half]), torch.ones_like(half), accumulate=True)
-        commonest = counts.argmax(1).masked_fill(counts.amax(1) == 0, -1)
-        expected[other] = commonest[truth[other]]
-    pairs = {int(label): int(one) for label, one in zip(truth, expected, strict=True) if one not in (-1, label)}
-    texts = [f"{labels.short(one)!r} is predicted for {labels.short(label)!r}" for label, one in sorted(pairs.items())]
+        pairs = Counter(zip(truth[half].tolist(), predicted[half].tolist(), strict=True))
+        # Of equally common ones the smallest; a matrix of all pairs of classes would fill the memory.
+        commonest = dict(pair for pair, _ in sorted(pairs.items(), key=lambda one: (one[1], -one[0][1])))
+        expected[other] = torch.tensor([commonest.get(label, -1) for label in truth[other].tolist()])
+    others = {int(label): int(one) for label, one in zip(truth, expected, strict=True) if one not in (-1, label)}
+    texts = [f"{labels.short(one)!r} is predicted for {labels.short(label)!r}" for label, one in sorted(others.items())]
     yield expected, first_few(texts, 3)
 
 
