@@ -3,7 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -15,7 +15,7 @@ class PhospheneError(Exception):
 
 
 class ArgumentError(PhospheneError, TypeError):
-    """Raised for an argument of a wrong type, an option that a function lacks or wants, and a number that is too small."""
+    """Raised for an argument of a wrong type, an option that a function lacks or wants, and a number that is too small or too large."""
 
 
 class SpecError(PhospheneError):
@@ -129,6 +129,18 @@ def one_line(kind: type[PhospheneError], what: str, fix: str = "") -> Iterator[N
         if isinstance(error, OSError) and error.strerror and str(error.filename) in what:
             line = error.strerror  # the rest is a number, and the path once more
         raise kind(f"{what} ({line}): {fix}" if fix else f"{what}: {line}") from error
+
+
+def as_share(number: "str | float") -> float:
+    """Return a share, in [0, 1], which may be given as text.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    with suppress(TypeError, ValueError):
+        if 0 <= float(number) <= 1:
+            return float(number)
+    raise ArgumentError(f"{number} is no share: give a number from 0 to 1, such as 0.8.")
 
 
 def describe(value: object) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 # Where a map of a regression output is right: above this percentile of the samples, or for ``low:`` below the 1st.
 BEYOND = "beyond the 99th percentile"
+# What counts in place of top-1 if the target's outputs are independent.
+MULTI_LABEL_RATE = "own p above 0.5"
 # How contrasts are judged; half of them are right by chance.
 TOP1_OF_SIDES = "top-1, the two sides"
 

@@ -6,6 +6,7 @@ import pytest
 
 from phosphene.checks import Finding
 from phosphene.checks.finding import TOO_FEW
+from phosphene.errors import ArgumentError
 from phosphene.metrics.scorecard import ConceptScore, Scores
 from phosphene.workflows.check import CheckPlan, Findings
 from phosphene.workflows.judged_maps import JudgedMaps
@@ -44,6 +45,13 @@ def test_each_target_has_to_reach_the_minimum():
         "blind recognises 0 of 10 maps of runs/gate (the least top-1 is 0.8)",
     ]
     assert scores.below() == []
+
+
+@pytest.mark.parametrize("minimum", [80, -1, float("nan"), 1.0001, None])
+def test_a_minimum_that_is_no_share_is_refused(minimum):
+    for name in ("min_top1", "min_m_score"):
+        with pytest.raises(ArgumentError, match=f"^{minimum} is no share: give a number from 0 to 1, such as 0.8"):
+            Scores([score(8)]).below(**{name: minimum})
 
 
 def test_m_score_has_a_minimum_of_its_own_which_a_score_without_it_does_not_reach():

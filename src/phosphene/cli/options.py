@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import click
 
-from phosphene.errors import first_few, printable
+from phosphene.errors import ArgumentError, as_share, first_few, printable
 
 FELL_SHORT = 4  # exit code of a command that is done, and whose results fall short of what was asked for
 
@@ -40,10 +39,10 @@ def share(text: "str | float") -> float:
     Raises:
         BadParameter: it is something else.
     """
-    with suppress(ValueError):
-        if 0 <= float(text) <= 1:
-            return float(text)
-    raise click.BadParameter(f"{text} is no share: give a number from 0 to 1, such as 0.8.")
+    try:
+        return as_share(text)
+    except ArgumentError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def exit_code(shortfalls: Sequence[str]) -> int:

@@ -7,12 +7,11 @@ from typing import Any, Self, SupportsIndex, TypeVar, get_args, get_origin, get_
 
 from phosphene import notebook
 from phosphene.concepts import is_class, is_unit
-from phosphene.formats import BEYOND, TOP1_OF_SIDES, count, exact, rate_text, told_apart
+from phosphene.errors import as_share
+from phosphene.formats import BEYOND, MULTI_LABEL_RATE, TOP1_OF_SIDES, count, exact, rate_text, told_apart
 from phosphene.labels import first_synonym
 
 Interval = tuple[float, float]
-# What counts in place of top-1 if the target's outputs are independent.
-MULTI_LABEL_RATE = "own p above 0.5"
 
 
 @dataclass(frozen=True)
@@ -233,7 +232,11 @@ class Scores(list[ScoreT]):
         Args:
             min_top1: Least ``top1_all``, in [0, 1].
             min_m_score: Least ``m_score``, in [0, 1]; above 0, a score that has none does not reach it.
+
+        Raises:
+            ArgumentError: a minimum is not in [0, 1].
         """
+        min_top1, min_m_score = as_share(min_top1), as_share(min_m_score)
         clauses = [*self.unfinished]
         for one in self:
             maps = getattr(one, "run", one.source)
@@ -282,11 +285,7 @@ def _entries(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _typed(kind: Any, value: Any) -> Any:
-    """Return a value of JSON as the declared type ``kind``: a dataclass, tuple or simple type.
-
-    Raises:
-        TypeError: it does not fit.
-    """
+    """Return a value of JSON as the declared type ``kind``: a dataclass, tuple or simple type; TypeError if it does not fit."""
     if get_origin(kind) is UnionType:  # ``X | None``
         return None if value is None else _typed(get_args(kind)[0], value)
     if isinstance(kind, type) and is_dataclass(kind):
