@@ -202,7 +202,7 @@ REFUSED = {
         lambda: Photos(images(), lambda image: torch.tensor(np.asarray(image)) / 127.5 - 1),
         r"samples\[0\] holds float32 from -1 to 1: give integers in \[0, 255\], or floats in \[0, 1\], which are not norm",
     ),
-    "nan": (lambda: torch.full((9, *SHAPE), torch.nan), "samples holds float32 from nan to nan"),
+    "nan": (lambda: torch.full((9, *SHAPE), torch.nan), "samples holds float32 with NaN: leave out such images"),
     "both layouts": (lambda: torch.zeros(9, 3, 20, 3), r"\(3, 20, 3\) may be channels, height, width or height, width"),
     "channels": (
         lambda: images(channels=4),
@@ -213,12 +213,18 @@ REFUSED = {
         r"float32\(3, 24, 18\) is no numeric array of images",
     ),
     "one image": (lambda: images()[0], r"samples: uint8\(24, 18, 3\) is no numeric array of images \(n, h, w, c\)"),
-    "bools": (lambda: images() > 9, "samples: bool.* is no numeric array"),
+    "bools": (lambda: images() > 9, r"samples holds True and False: give samples\.astype\(np\.uint8\) \* 255"),
     "no order": (Stream, "samples are a spec such as .*, a tensor or an array of images, or a data set .*, not Stream"),
-    "a loader": (lambda: DataLoader(Photos(images())), "or a data set .*, not DataLoader"),
-    "a generator": (lambda: (one for one in images()), "or a data set .*, not generator"),
+    "a loader": (
+        lambda: DataLoader(Photos(images())),
+        r"samples are a DataLoader: give its data set, loader\.dataset\.",
+    ),
+    "a generator": (
+        lambda: (one for one in images()),
+        r"samples are generator .*: give a list of the images, list\(samples\)\.",
+    ),
     "a dictionary": (lambda: {"image": images()}, r"samples\[0\] cannot be read: KeyError: 0"),
-    "paths": (lambda: ["a.png", "b.png"], r"samples\[0\] is str 'a.png': give images of Pillow, tensors or arrays"),
+    "paths": (lambda: ["a.png", "b.png"], r"samples\[0\] is str 'a.png': give the folder of the images"),
     "rows": (lambda: [{"image": images()[0]}] * 3, r"samples\[0\] is dict .*: give images of Pillow"),
     "one of another kind": (lambda: [*images(3), 7], r"samples\[3\] is int '7': give images of Pillow"),
     "one of other channels": (

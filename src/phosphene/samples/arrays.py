@@ -1,5 +1,6 @@
 """Samples as arrays: ``.npy``, or of an ``.npz`` the one array that has the shape of images, or of several the one of that name."""
 
+import math
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
@@ -50,8 +51,13 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         fitting = {named[0]: fitting[named[0]]}
     if not fitting:
         listed = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in arrays.items())
+        fix = (
+            " Save bools as bytes: array.astype(np.uint8) * 255."
+            if bool in [one.dtype for one in arrays.values()]
+            else ""
+        )
         raise SamplesError(
-            f"{called} holds no numeric array of images (n, h, w, c) with {shape[0]} channels: {listed}."
+            f"{called} holds no numeric array of images (n, h, w, c) with {shape[0]} channels: {listed}.{fix}"
         )
     (images,) = fitting.values()
     return fitted(images, shape, called), []
@@ -73,6 +79,10 @@ def fitted(images: np.ndarray, shape: tuple[int, int, int], called: str) -> Tens
     elif pixels.dtype != torch.uint8:
         low, high = float(pixels.min()), float(pixels.max())
         top = 255 if np.issubdtype(images.dtype, np.integer) else 1
+        if math.isnan(low):
+            raise SamplesError(
+                f"{called} holds {images.dtype} with NaN: leave out such images, or put numbers in place of NaN."
+            )
         if not (low >= 0 and high <= top):
             raise SamplesError(
                 f"{called} holds {images.dtype} from {low:g} to {high:g}: give integers in [0, 255], or floats in [0, 1], "

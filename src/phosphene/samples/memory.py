@@ -1,6 +1,7 @@
 """Samples in memory: a tensor or an array of images, or a data set of images, as of ``torch.utils.data``."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,10 @@ def read(samples: Any, shape: tuple[int, int, int]) -> tuple[Tensor, list[Label]
     if isinstance(samples, Tensor | np.ndarray):
         with one_line(SamplesError, "samples cannot be read"):
             return _fitted(samples, shape, "samples", one=False), []
+    if isinstance(samples, torch.utils.data.DataLoader):
+        raise SamplesError("samples are a DataLoader: give its data set, loader.dataset.")
+    if isinstance(samples, Iterator):
+        raise SamplesError(f"samples are {describe(samples)}: give a list of the images, list(samples).")
     if not isinstance(samples, Sized) or not hasattr(samples, "__getitem__"):
         raise SamplesError(
             "samples are a spec such as 'photos/' or 'synthetic:mixed', a pool of phosphene.load_samples, a tensor or an "
@@ -57,9 +62,10 @@ def _image(image: Any, shape: tuple[int, int, int], called: str) -> np.ndarray:
     if isinstance(image, Tensor | np.ndarray):
         pixels: np.ndarray = _fitted(image, shape, called, one=True)[0].numpy()
         return pixels
-    raise SamplesError(
-        f"{called} is {describe(image)}: give images of Pillow, tensors or arrays, each alone or with a label."
-    )
+    fix = "give images of Pillow, tensors or arrays, each alone or with a label"
+    if isinstance(image, str | PathLike):
+        fix = "give the folder of the images in place of their paths, or open each with PIL.Image.open"
+    raise SamplesError(f"{called} is {describe(image)}: {fix}.")
 
 
 def _fitted(values: "Tensor | np.ndarray", shape: tuple[int, int, int], called: str, *, one: bool) -> Tensor:
@@ -70,6 +76,10 @@ def _fitted(values: "Tensor | np.ndarray", shape: tuple[int, int, int], called: 
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         values = (values.float() if values.is_floating_point() else values).numpy()
+    if values.dtype == bool:
+        raise SamplesError(
+            f"{called} holds True and False: give {called}.astype(np.uint8) * 255, or .to(torch.uint8) * 255 of a tensor."
+        )
     several = values[None] if one else values
     images = channels_first(several, shape[0], called)
     images = grey_images(several, shape[0], called) if images is None else images
