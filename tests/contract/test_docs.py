@@ -103,6 +103,12 @@ def test_every_extra_is_explained() -> None:
     assert sorted(explained) == sorted(extras)
 
 
+def test_citations_name_this_version() -> None:
+    assert f"\nversion: {phosphene.__version__}\n" in text_of(ROOT / "CITATION.cff")
+    (entries,) = blocks(DOCS / "index.md", "bibtex")
+    assert f"version = {{{phosphene.__version__}}}" in entries
+
+
 def test_what_is_needed_is_what_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (torch,) = (one.removeprefix("torch>=") for one in project["dependencies"] if one.startswith("torch>="))
