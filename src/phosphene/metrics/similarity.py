@@ -36,12 +36,12 @@ def hog(a: Tensor, b: Tensor) -> float:
         ArgumentError: an image is no tensor, or they differ in shape or are too small.
     """
     grey_a, grey_b = _greys(a, b)
-    describe = require("skimage.feature", "checks").hog
+    histograms = require("skimage.feature", "checks").hog
     cell = max(2, min(grey_a.shape) // CELLS)
     options = {"orientations": 9, "pixels_per_cell": (cell, cell), "cells_per_block": (3, 3), "block_norm": "L2-Hys"}
     if _flat(grey_a) or _flat(grey_b):
         return 0.0
-    return _correlation(describe(grey_a, **options), describe(grey_b, **options))
+    return _correlation(histograms(grey_a, **options), histograms(grey_b, **options))
 
 
 def ssim(a: Tensor, b: Tensor) -> float:
