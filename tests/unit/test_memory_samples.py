@@ -265,7 +265,7 @@ def test_a_run_goes_on_with_the_same_samples_alone(tmp_path):
     with pytest.raises(RunError, match=r"belongs to other samples \(memory, \w{8}; this one is memory, \w{8}\)"):
         ph.map_concepts(network, 0, samples=array[::-1].copy(), out=tmp_path, **HOW)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "from a network and samples without a spec; with one in place of tiny and memory, these commands" in page
+    assert "from a network and samples without a spec; with one in place of tiny and memory, this command" in page
 
 
 def test_a_run_is_checked_with_the_samples_that_are_given_again(tmp_path):

@@ -23,7 +23,7 @@ from phosphene.recipe import resolve
 from phosphene.reports import html, write_report
 from phosphene.reports.curves import curve
 from phosphene.reports.images import MOST_PIXELS, brightness_image, data_url, in_threads, scale_for, weight_image
-from phosphene.reports.made import check_commands, map_commands, scan_command
+from phosphene.reports.made import check_commands, made_section, map_commands, scan_command
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.predictions import write_predictions
 from phosphene.runs.scans import read_scans
@@ -289,7 +289,7 @@ def test_a_scan_without_maps_says_how_it_was_made(tmp_path):
     text, facts = page(run), run.facts()
     for said in (facts["model"]["sha256"], facts["samples"]["sha256"], "b" * 64, "2026-11-30T12:00:00", "torch 2.13"):
         assert said in text
-    assert "<h3>Made in Python, from a network without a spec; with one in place of tiny, these commands" in text
+    assert "<h3>Made in Python, from a network without a spec; with one in place of tiny, this command would" in text
     assert "Every setting of the recipe" not in text
     assert "held out" not in text.split("<h2>How it was made</h2>")[1]  # a scan divides its samples in another way
     assert text.count("phosphene scan ") == 1
@@ -302,6 +302,10 @@ def test_the_command_of_a_scan_says_whether_suspects_were_mapped(tmp_path):
         assert option in scan_command(*read_scans(run)[0])
     write_scan(run, suspects=[])
     assert option not in scan_command(*read_scans(run)[0])
+    changed = make_run(tmp_path / "c", classes=(0,), recipe=resolve("paper", {"steps": 3}))
+    write_scan(changed)
+    (command,) = (one for one in made_section(changed, changed.facts())["commands"] if " scan " in one)
+    assert ("--no-map" in command, "--recipe" in command) == (True, False)  # the command of `map` has the changes
 
 
 def test_the_command_of_a_scan_has_its_alpha_to_the_last_digit(tmp_path):

@@ -108,7 +108,7 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
 
 
 def scan_command(run: RunDirectory, scan: dict[str, Any]) -> str:
-    """Return the shell command that makes a run's ``scan`` again, and maps of its suspects if there are any."""
+    """Return the shell command that makes a run's ``scan`` again, and maps of its suspects by a built-in recipe if there are any."""
     settings, recipe = scan["settings"], run.facts()["recipe"]["name"]
     words = ["phosphene", "scan", scan["model"]["spec"], "--samples", scan["samples"]["spec"]]
     words += [word for one in scan["references"] for word in ("--reference", one["spec"])]
@@ -118,7 +118,9 @@ def scan_command(run: RunDirectory, scan: dict[str, Any]) -> str:
     words += ["--precision", settings["precision"]] if settings["precision"] != "auto" else []
     if suspects := {(one["index"], 0) for one in scan["suspects"]}:
         mapped = suspects & run.finished_folders().keys()
-        words += ["--no-map"] if not mapped else ["--recipe", recipe] if recipe != DEFAULT_RECIPE else []
+        # `map` alone takes the settings of another recipe: its command follows.
+        words += ["--no-map"] if not mapped or recipe not in RECIPES else []
+        words += ["--recipe", recipe] if "--no-map" not in words and recipe != DEFAULT_RECIPE else []
     return shlex.join([*words, *_trust_option(scan), "--out", path_to_paste(run)])
 
 
