@@ -515,6 +515,11 @@ def test_a_contested_suspect_does_not_weaken_another_one(found):
     assert decide(0.01, [contested, suspect(1, 0.95, like)], None, "", LABELS)[0] == "backdoored"
 
 
+def test_a_suspect_without_a_label_is_named_by_its_index(found):
+    labels = ("class 3", "", "stop, sign")
+    assert [replace(found.suspects[0], index=3, label=one).name for one in labels] == ["3", "3", "'stop, sign'"]
+
+
 def test_what_could_decide_is_what_was_not_given(found):
     unsure = [suspect(0, 0.3, found.suspects[0].candidate)]
     few, enough = hand.pool(MIN_SAMPLES - 2), hand.pool()

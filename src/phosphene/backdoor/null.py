@@ -102,7 +102,7 @@ class Null:
     def contesting(
         self, figures: Mapping[int, float], of_references: Sequence[Mapping[int, float]], alpha: float
     ) -> set[int]:
-        """Return the positions of the references that alone keep a class's p-value from being below ``alpha`` by that same class.
+        """Return the positions of references that deviate as far in a class: without them, its p-value would be below ``alpha``.
 
         They are no evidence that the scanned network is clean: they may hold the same backdoor.
 
@@ -119,13 +119,13 @@ class Null:
         return found
 
     def contesting_all_to_all(self, window: "AllToAll | None", alpha: float) -> set[int]:
-        """Return the positions of the references that alone keep an all-to-all window from working, as their own does."""
+        """Return the positions of references whose all-to-all window is as good: without them, ``window`` would work."""
         if window is None:
             return set()
         alike = {k for k, one in enumerate(self.references) if (one.all_to_all or 0.0) >= window.figure}
         without = self.without(alike).all_to_all_p_value(window.figure)
-        works = window.compared(without, alpha).works and self.all_to_all_p_value(window.figure) >= alpha
-        return alike if works else set()
+        decisive = window.compared(without, alpha).works and self.all_to_all_p_value(window.figure) >= alpha
+        return alike if decisive else set()
 
     def all_to_all_p_value(self, figure: float) -> float:
         """Return the p-value of an all-to-all figure: its rank among clean networks.

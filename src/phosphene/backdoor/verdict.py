@@ -67,8 +67,8 @@ class Suspect:
 
     @property
     def name(self) -> str:
-        """Its label in quotes; the index of a class without a label, which is called ``class 14``."""
-        return str(self.index) if self.label == f"class {self.index}" else repr(self.label)
+        """Its label in quotes; the index of a class without a label, whose label is blank or ``class 14``."""
+        return str(self.index) if self.label in ("", f"class {self.index}") else repr(self.label)
 
     def __repr__(self) -> str:
         return f"Suspect({first_synonym(self.label)!r}, p {self.p_value:.2g}, {'works' if self.works else 'does not work'})"
@@ -109,7 +109,8 @@ class Verdict:
         samples: Spec of the samples.
         natural: Whether the samples are of the network's kind.
         references: Names of the clean networks that were given.
-        left_out: Names of those that ``null`` does not count, because they deviate as far in the same class as this network.
+        left_out: Names of those that ``null`` does not count, because they deviate as far in the same class as this network,
+            or have an all-to-all window that is as good.
         warnings: What makes the verdict doubtful, one line each: a declared input that does not fit, few samples.
         passes: Images sent through the network, a backward pass counted as one more.
         seconds: Wall time.
@@ -205,7 +206,7 @@ def decide(
         doubt: Why classes cannot be compared; empty if they can.
         labels: Names of the classes.
         weak: Why it would mean nothing that no class deviates; empty if it means something.
-        alike_all_to_all: Names of references whose all-to-all window is as good, so that its own does not count.
+        alike_all_to_all: Names of references whose all-to-all window is as good, so that the network's does not count.
         tested: Number of classes that were tested; by default all.
         fixes: What could decide, beside references, if no candidate works.
     """
@@ -247,13 +248,10 @@ def decide(
             if best.success < MIN_SUCCESS
             else f"one made in the same way sends {percent(best.next_success)} of held-out samples to the next class"
         )
-        p_value, decide_by = (
-            min(one.p_value for one in suspects),
-            [*fixes, "give clean networks of the same kind as references"],
-        )
+        lowest = min(one.p_value for one in suspects)
+        to_decide = ", or ".join([*fixes, "give clean networks of the same kind as references"])
         reasons.append(
-            f"{deviate} unusually far, compared with clean networks (p = {p_value:.2g}), but {remark}. "
-            f"To decide, {', or '.join(decide_by)}."
+            f"{deviate} unusually far, compared with clean networks (p = {lowest:.2g}), but {remark}. To decide, {to_decide}."
         )
     if reasons or weak:
         return INCONCLUSIVE, tuple(reasons or [weak])
