@@ -198,13 +198,15 @@ def test_an_unclear_change_is_a_short_cell_and_a_note():
     assert note not in clear.notes
 
 
+def two_trainings(name):
+    """The facts of two runs that differ in the weights of their network, whose spec is ``x``."""
+    facts = {"samples": {"sha256": "s"}, "recipe": {"sha256": "r"}}
+    model = {"spec": "x", "name": name, "input": {"size": [8, 8]}}
+    return tuple({**facts, "model": model | {"sha256": sha256}} for sha256 in "ab")
+
+
 def test_a_class_that_neither_source_has_classified_is_no_order_by_one_direction():
-    facts = {
-        "model": {"spec": "x", "name": "X", "input": {"size": [8, 8]}},
-        "samples": {"sha256": "s"},
-        "recipe": {"sha256": "r"},
-    }
-    sides = tuple({**facts, "model": facts["model"] | {"sha256": sha256}} for sha256 in "ab")
+    sides = two_trainings(name="X")
     known = Change("star", 0, 0, 0.1, 0.1, 0.1, Prediction((0.5, 0.6)), Prediction((0.5, 0.6)), (2, 2), (0.9, 0.9))
     neither = replace(known, predictions=None, a_by_b=None, b_by_a=None)
     for other, said in ((neither, "known in part: phosphene"), (replace(known, b_by_a=None), "by one direction only")):
@@ -213,12 +215,7 @@ def test_a_class_that_neither_source_has_classified_is_no_order_by_one_direction
 
 
 def test_networks_made_in_python_are_to_be_scored_in_python():
-    facts = {
-        "model": {"spec": "x", "name": "x", "input": {"size": [8, 8]}},
-        "samples": {"sha256": "s"},
-        "recipe": {"sha256": "r"},
-    }
-    sides = tuple({**facts, "model": facts["model"] | {"sha256": sha256}} for sha256 in "ab")
+    sides = two_trainings(name="x")
     unit = Change("unit:stem:3", FIRST_UNIT, FIRST_UNIT, 0.1, 0.1, None, None, None, (2, 2), (0.9, 0.9))
     star = replace(unit, label="star", index_a=0, index_b=0)
     comparison = Comparison((Path("a"), Path("b")), sides, (star, unit), ([], []), ({}, {}))

@@ -137,9 +137,8 @@ def score_sources(
 def _doubts(sources: Sequence[SourceMaps], targets: Sequence[Classifier], device: str) -> "Iterator[str | None]":
     """Yield what may be wrong with sources and targets, a line each, and ``None`` for what is as it should be."""
     yield from (source.doubt for source in sources)
-    if any(
-        source.whole_run is not None for source in sources
-    ):  # of a few maps, the score itself takes less time than this
+    # Of a few maps, the score itself takes less time than this.
+    if any(source.whole_run is not None for source in sources):
         yield from (range_doubt(target, device=device) for target in targets)
     yield from (overlap_note(source.concepts) for source in sources)
     yield from (units_note(len(source.rows) - len(source.scored_rows)) for source in sources)
